@@ -1,0 +1,1 @@
+//! What a catalog entry means: sources, checksums, versions, dependencies, merge, selection. Pure.

@@ -1,0 +1,1 @@
+//! `kind: "package"`: one catalog entry a line, the stream between catalog tools.

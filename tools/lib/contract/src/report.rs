@@ -1,0 +1,1 @@
+//! `kind: "report"`: the model that the pages are made from (`report.json`).

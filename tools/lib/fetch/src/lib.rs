@@ -1,0 +1,1 @@
+//! URL to bytes on disk: time-outs, retries, size caps, checksums, cache.
