@@ -1,0 +1,64 @@
+# The one front door. `make demo` and `make check` need nothing else done by hand.
+
+CARGO ?= cargo
+PREFIX ?= /usr/local
+DESTDIR ?=
+TOOLS = catalog-copy catalog-edit pkg-archive site-serve vm-snapshot pkg-run-one report-html
+BIN = target/release
+
+# programs the tests drive, with the Debian packages they come in
+TEST_NEEDS = git jq curl=curl python3=python3 racket mandoc shellcheck cc=gcc \
+	setpriv=util-linux ip=iproute2 tidy chromium zip unzip=unzip sqlite3=sqlite3
+
+.PHONY: help build check test demo bench install uninstall man-lint lint clean
+
+help:
+	@echo 'make build     the seven programs, in $(BIN)'
+	@echo 'make demo      the main job on real packages, from nothing to a report'
+	@echo 'make check     every test'
+	@echo 'make bench     our commands against the peers, in turn'
+	@echo 'make install   PREFIX=$(PREFIX) DESTDIR=$(DESTDIR)'
+	@echo 'make man-lint  check the manual pages'
+	@echo 'make lint      formatting and clippy'
+
+build:
+	$(CARGO) build --release --locked --workspace
+
+check: needs test
+
+.PHONY: needs
+needs:
+	scripts/need $(TEST_NEEDS)
+
+test: build
+	$(CARGO) test --release --locked --workspace --no-fail-fast
+
+demo:
+	scripts/demo
+
+bench: build
+	scripts/bench/all
+
+lint:
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --release --locked --workspace --all-targets -- -D warnings
+
+man-lint:
+	mandoc -T lint -W warning man/*
+
+install: build
+	install -d '$(DESTDIR)$(PREFIX)/bin' '$(DESTDIR)$(PREFIX)/share/man/man1' '$(DESTDIR)$(PREFIX)/share/man/man5' \
+		'$(DESTDIR)$(PREFIX)/share/man/man7' '$(DESTDIR)$(PREFIX)/share/downstream'
+	for tool in $(TOOLS); do install -m 755 "$(BIN)/$$tool" '$(DESTDIR)$(PREFIX)/bin/' || exit; done
+	for section in 1 5 7; do \
+		install -m 644 man/*.$$section "$(DESTDIR)$(PREFIX)/share/man/man$$section/" || exit; done
+	cp -R scripts '$(DESTDIR)$(PREFIX)/share/downstream/'
+
+uninstall:
+	for tool in $(TOOLS); do rm -f "$(DESTDIR)$(PREFIX)/bin/$$tool"; done
+	for page in man/*; do \
+		rm -f "$(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/$${page#man/}"; done
+	rm -rf '$(DESTDIR)$(PREFIX)/share/downstream'
+
+clean:
+	$(CARGO) clean
