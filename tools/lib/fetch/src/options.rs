@@ -1,0 +1,82 @@
+use crate::event::Event;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How a [`crate::Client`] behaves. The defaults suit catalogs and package archives.
+#[derive(Clone)]
+pub struct Options {
+    pub user_agent: String,
+    /// Longest wait for name, connection and TLS together.
+    pub connect_timeout: Duration,
+    /// Longest silence while waiting for an answer or for more of it. A body that brings fewer than
+    /// `min_bytes_per_window` in such a time is given up too.
+    pub read_timeout: Duration,
+    pub min_bytes_per_window: u64,
+    /// Longest time for one fetch, retries included; `None`: no limit but the others.
+    pub total_timeout: Option<Duration>,
+    /// How often a fetch is tried again after 408, 409, 425, 429, 5xx or a broken connection.
+    pub retries: u32,
+    /// First pause before a retry; doubles each time, with jitter.
+    pub backoff: Duration,
+    /// A server's `Retry-After` is honoured up to this.
+    pub retry_after_max: Duration,
+    pub redirects: u32,
+    /// Largest body, after decompression, in bytes.
+    pub max_bytes: u64,
+    /// Requests to one host at the same time.
+    pub per_host: usize,
+    /// After so many failures in a row without any answer a host is given up (and asked again once in a while).
+    pub give_up_after: u32,
+    /// Directory of the cache; `None`: no cache. See [`default_cache_dir`].
+    pub cache: Option<PathBuf>,
+    /// The cache is pruned, least recently used first, to about this many bytes.
+    pub cache_max_bytes: u64,
+    /// Proxies as the environment says; otherwise none.
+    pub proxies_from_environment: bool,
+    /// Verify TLS certificates, against `SSL_CERT_FILE`, the system's or the built-in authorities.
+    pub verify_tls: bool,
+    /// Told what is asked of whom, for `-v`.
+    pub on_event: Option<Arc<dyn Fn(&Event) + Send + Sync>>,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            user_agent: concat!("downstream/", env!("CARGO_PKG_VERSION")).to_owned(),
+            connect_timeout: Duration::from_secs(15),
+            read_timeout: Duration::from_secs(60),
+            min_bytes_per_window: 1024,
+            total_timeout: None,
+            retries: 5,
+            backoff: Duration::from_millis(100),
+            retry_after_max: Duration::from_secs(60),
+            redirects: 25,
+            max_bytes: 4 << 30,
+            per_host: 8,
+            give_up_after: 12,
+            cache: None,
+            cache_max_bytes: 2 << 30,
+            proxies_from_environment: true,
+            verify_tls: true,
+            on_event: None,
+        }
+    }
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("user_agent", &self.user_agent)
+            .field("cache", &self.cache)
+            .finish_non_exhaustive()
+    }
+}
+
+/// `$XDG_CACHE_HOME/downstream/fetch`, else `~/.cache/downstream/fetch`; `None` without a home.
+pub fn default_cache_dir() -> Option<PathBuf> {
+    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let base = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")))?;
+    Some(base.join("downstream").join("fetch"))
+}
