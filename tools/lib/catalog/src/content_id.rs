@@ -1,0 +1,177 @@
+use crate::{Catalog, Dependency, Entry};
+use racket_data::{Hash, Value};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+
+/// SHA-256 over the content of one entry; see [`ContentId`].
+pub type EntryDigest = [u8; 32];
+
+/// Makes a `catalog_id`: a hash of a catalog's content that is the same whatever form it has on disk.
+///
+/// It is the first 32 hex digits (128 bits) of a SHA-256 over, for each package in name order, its name and the
+/// digest of its entry. The digest of an entry covers every key and value of it, except that these do not count:
+///
+/// - order of keys, and the kind of a hash (`#hash`, `#hasheq`), at any depth;
+/// - the key `name`, which repeats the name of the package;
+/// - the difference between absent and empty: `author`, `checksum` and `description` of `""`, `tags`, `modules`,
+///   `dependencies` and `versions` with nothing in them, `ring` of `#f`;
+/// - order and repetition in `tags`, `modules` and `dependencies`, and which of the equivalent shapes a dependency is
+///   written in.
+///
+/// So a directory, a SQLite file that could hold all its keys, and package lines with the same packages have the same
+/// id. Sources count as written: make them absolute (or relative) before comparing catalogs at different places.
+#[derive(Clone, Debug, Default)]
+pub struct ContentId(BTreeMap<String, EntryDigest>);
+
+impl ContentId {
+    pub fn new() -> ContentId {
+        ContentId::default()
+    }
+    /// Adds a package; one of the same name is replaced.
+    pub fn add(&mut self, name: &str, digest: EntryDigest) {
+        self.0.insert(name.to_owned(), digest);
+    }
+    /// The id: 32 lower-case hex digits.
+    pub fn finish(&self) -> String {
+        let mut hash = Sha256::new();
+        for (name, digest) in &self.0 {
+            hash.update((name.len() as u64).to_le_bytes());
+            hash.update(name);
+            hash.update(digest);
+        }
+        hash.finalize()[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+/// The id of a whole catalog; see [`ContentId`].
+pub fn catalog_id(catalog: &Catalog) -> String {
+    let mut id = ContentId::new();
+    for (name, entry) in catalog {
+        id.add(name.as_str(), entry_digest(entry));
+    }
+    id.finish()
+}
+
+/// Digest of an entry's content; see [`ContentId`] for what counts.
+pub fn entry_digest(entry: &Entry) -> EntryDigest {
+    let mut text = Vec::with_capacity(4096);
+    let mut items: Vec<(&Value, &Value)> = entry.hash().items.iter().map(|(k, v)| (k, v)).collect();
+    items.retain(|(key, value)| counts(key, value));
+    items.sort_by(|(a, _), (b, _)| key_order(a).cmp(&key_order(b)));
+    for (key, value) in items {
+        encode(key, &mut text);
+        match (key.as_symbol(), value) {
+            (Some("tags" | "modules"), Value::List(items)) => encode_set(items.iter().map(one), &mut text),
+            (Some("dependencies"), Value::List(items)) => encode_set(
+                items.iter().map(|item| match Dependency::parse(item) {
+                    Ok(dependency) => one(&dependency.to_value()),
+                    Err(_) => one(item),
+                }),
+                &mut text,
+            ),
+            _ => encode(value, &mut text),
+        }
+    }
+    Sha256::digest(&text).into()
+}
+
+fn counts(key: &Value, value: &Value) -> bool {
+    let Some(key) = key.as_symbol() else { return true };
+    match (key, value) {
+        ("name", _) | ("ring", Value::Bool(false)) => false,
+        ("author" | "checksum" | "description", Value::String(text)) => !text.is_empty(),
+        ("tags" | "modules" | "dependencies", Value::List(items)) => !items.is_empty(),
+        ("versions", Value::Hash(versions)) => !versions.items.is_empty(),
+        _ => true,
+    }
+}
+
+/// Symbols first and by name, which is nearly all there is; everything else by its encoding.
+fn key_order(key: &Value) -> (&str, Vec<u8>) {
+    match key {
+        Value::Symbol(name) => (name, Vec::new()),
+        other => ("", one(other)),
+    }
+}
+
+fn one(value: &Value) -> Vec<u8> {
+    let mut text = Vec::new();
+    encode(value, &mut text);
+    text
+}
+
+fn encode_set(items: impl Iterator<Item = Vec<u8>>, out: &mut Vec<u8>) {
+    let mut items: Vec<Vec<u8>> = items.collect();
+    items.sort_unstable();
+    items.dedup();
+    tagged(b'L', items.len(), out);
+    for item in items {
+        out.extend(item);
+    }
+}
+
+fn tagged(tag: u8, length: usize, out: &mut Vec<u8>) {
+    out.push(tag);
+    out.extend((length as u64).to_le_bytes());
+}
+
+fn bytes(tag: u8, content: &[u8], out: &mut Vec<u8>) {
+    tagged(tag, content.len(), out);
+    out.extend(content);
+}
+
+/// One letter for the type, a length, the content: no two values have the same encoding, kinds of hashes apart.
+fn encode(value: &Value, out: &mut Vec<u8>) {
+    match value {
+        Value::Bool(value) => out.push(if *value { b'T' } else { b'F' }),
+        Value::Int(number) => bytes(b'N', number.to_string().as_bytes(), out),
+        Value::Number(written) => bytes(b'N', written.as_bytes(), out),
+        Value::Char(letter) => bytes(b'C', letter.to_string().as_bytes(), out),
+        Value::String(text) => bytes(b'S', text.as_bytes(), out),
+        Value::Bytes(content) => bytes(b'B', content, out),
+        Value::Symbol(name) => bytes(b'Y', name.as_bytes(), out),
+        Value::Keyword(name) => bytes(b'K', name.as_bytes(), out),
+        Value::List(items) => sequence(b'L', items, out),
+        Value::Dotted(items, tail) => {
+            sequence(b'D', items, out);
+            encode(tail, out);
+        }
+        Value::Vector(items) => sequence(b'V', items, out),
+        Value::Boxed(content) => {
+            out.push(b'&');
+            encode(content, out);
+        }
+        Value::Hash(hash) => encode_hash(hash, out),
+        Value::Prefab(key, fields) => {
+            out.push(b'P');
+            encode(key, out);
+            sequence(b'L', fields, out);
+        }
+        Value::Regexp { px, bytes: is_bytes, pattern } => {
+            let tag = match (px, is_bytes) {
+                (false, false) => b'r',
+                (true, false) => b'p',
+                (false, true) => b's',
+                (true, true) => b'q',
+            };
+            bytes(tag, pattern, out);
+        }
+    }
+}
+
+fn sequence(tag: u8, items: &[Value], out: &mut Vec<u8>) {
+    tagged(tag, items.len(), out);
+    for item in items {
+        encode(item, out);
+    }
+}
+
+fn encode_hash(hash: &Hash, out: &mut Vec<u8>) {
+    let mut items: Vec<(&Value, &Value)> = hash.items.iter().map(|(k, v)| (k, v)).collect();
+    items.sort_by(|(a, _), (b, _)| key_order(a).cmp(&key_order(b)));
+    tagged(b'H', items.len(), out);
+    for (key, value) in items {
+        encode(key, out);
+        encode(value, out);
+    }
+}
