@@ -8,6 +8,7 @@
 pub mod archived;
 pub mod catalog_summary;
 pub mod installation;
+pub mod limits;
 pub mod listening;
 pub mod machines;
 pub mod package;

@@ -60,6 +60,9 @@ pub struct Run {
     /// The packages in built form; empty when the build failed.
     #[serde(default)]
     pub built: Vec<Built>,
+    /// What a failed build left, packed for those who want to look into it: `salvage/pkgs/NAME.zip`. Never installed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub salvaged: Vec<Built>,
     /// How often each result was seen when the run was repeated; one entry, `times` 1, for a single run.
     #[serde(default)]
     pub observed: Vec<Observed>,
@@ -172,6 +175,9 @@ pub struct Phase {
     pub peak_processes: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disk_mb: Option<f64>,
+    /// Attempts to reach a network that the machine refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network_refusals: Option<u64>,
     /// Path of the log, relative to OUT; absent when it printed nothing.
     #[serde(default)]
     pub log: Option<String>,
@@ -248,6 +254,9 @@ pub struct Adds {
     pub man_pages: Vec<String>,
     #[serde(default)]
     pub modules: Vec<String>,
+    /// Files it puts among the shared files of the installation.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shared: Vec<String>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
