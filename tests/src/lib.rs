@@ -6,6 +6,7 @@
 //! `UPDATE_CASES=1` accepts what was seen; `CASE=NAME` runs one.
 
 mod case;
+pub mod liar;
 
 pub use case::run_cases;
 

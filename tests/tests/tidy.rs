@@ -27,7 +27,7 @@ fn allowed_arrows() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
         ("contract", BTreeSet::from(["racket-data", "catalog"])),
         ("fetch", BTreeSet::new()),
         ("edge", BTreeSet::new()),
-        ("tests", BTreeSet::from(["racket-data"])),
+        ("tests", BTreeSet::from(["racket-data", "fetch"])),
     ]);
     for tool in TOOLS {
         allowed.insert(tool, libraries.into());

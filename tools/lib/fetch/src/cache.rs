@@ -108,7 +108,7 @@ impl Cache {
         file.write_all(head.as_bytes())?;
         io::copy(body, &mut file)?;
         file.persist(&path).map_err(|error| error.error)?;
-        if self.stores.fetch_add(1, Relaxed) % STORES_PER_PRUNING == 0 {
+        if self.stores.fetch_add(1, Relaxed).is_multiple_of(STORES_PER_PRUNING) {
             self.prune();
         }
         Ok(())

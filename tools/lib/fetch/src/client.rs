@@ -69,7 +69,7 @@ impl Client {
                     url,
                     redirected_to: None,
                     attempts: 0,
-                    trouble: Trouble::BadUrl { why },
+                    trouble: Box::new(Trouble::BadUrl { why }),
                 });
             }
         };
@@ -86,7 +86,12 @@ impl Client {
         let finished = result.and_then(|info| Ok((sink.finish()?, info)));
         finished.map_err(|trouble| {
             let url = asked.to_string();
-            FetchError { redirected_to: last_url.filter(|last| *last != url), url, attempts, trouble }
+            FetchError {
+                redirected_to: last_url.filter(|last| *last != url),
+                url,
+                attempts,
+                trouble: Box::new(trouble),
+            }
         })
     }
 
@@ -166,7 +171,7 @@ impl Fetch<'_> {
     }
 
     fn over_network(&mut self, asked: &Url) -> Result<Info, Trouble> {
-        if let Some(info) = self.from_cache_by_checksum(asked)? {
+        if let Some(info) = self.cached_by_checksum(asked)? {
             return Ok(info);
         }
         // failures in a row that brought nothing new
@@ -198,7 +203,7 @@ impl Fetch<'_> {
     }
 
     /// A body with the expected checksum that is in the cache needs no request at all.
-    fn from_cache_by_checksum(&mut self, asked: &Url) -> Result<Option<Info>, Trouble> {
+    fn cached_by_checksum(&mut self, asked: &Url) -> Result<Option<Info>, Trouble> {
         let (Some(sha1), Some(cache)) = (&self.request.sha1, &self.client.cache) else { return Ok(None) };
         let Some(entry) = cache.find(&asked.to_string()) else { return Ok(None) };
         if !entry.meta.sha1.eq_ignore_ascii_case(sha1) {

@@ -13,7 +13,7 @@ pub struct FetchError {
     pub redirected_to: Option<String>,
     /// How many requests were made for it; 0 when none was needed to know.
     pub attempts: u32,
-    pub trouble: Trouble,
+    pub trouble: Box<Trouble>,
 }
 
 /// What went wrong, one variant per kind.
@@ -152,7 +152,7 @@ impl FetchError {
 
     /// The status code, when the server gave one.
     pub fn status(&self) -> Option<u16> {
-        match &self.trouble {
+        match &*self.trouble {
             Trouble::Status { status, .. } => Some(*status),
             _ => None,
         }

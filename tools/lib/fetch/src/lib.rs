@@ -26,5 +26,5 @@ pub mod url;
 pub use client::Client;
 pub use error::{Class, FetchError, Phase, Trouble};
 pub use event::Event;
-pub use options::{Options, default_cache_dir};
+pub use options::{Listener, Options, default_cache_dir};
 pub use request::{Info, Origin, Progress, Request};

@@ -4,6 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Called with every [`Event`], from whichever thread fetches.
+pub type Listener = Arc<dyn Fn(&Event) + Send + Sync>;
+
 /// How a [`crate::Client`] behaves. The defaults suit catalogs and package archives.
 #[derive(Clone)]
 pub struct Options {
@@ -38,7 +41,7 @@ pub struct Options {
     /// Verify TLS certificates, against `SSL_CERT_FILE`, the system's or the built-in authorities.
     pub verify_tls: bool,
     /// Told what is asked of whom, for `-v`.
-    pub on_event: Option<Arc<dyn Fn(&Event) + Send + Sync>>,
+    pub on_event: Option<Listener>,
 }
 
 impl Default for Options {

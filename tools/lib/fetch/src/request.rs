@@ -87,7 +87,7 @@ impl<'a> Request<'a> {
             url: self.url.clone(),
             redirected_to: None,
             attempts: 0,
-            trouble,
+            trouble: Box::new(trouble),
         })?;
         Ok(self.client.run(&self, sink)?.1)
     }
