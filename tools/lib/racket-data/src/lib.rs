@@ -1,5 +1,27 @@
 //! Text to Racket values and back: what `write` prints and `read` accepts, as far as catalogs, `info.rkt` and
-//! installer tables need it. Pure: no I/O.
+//! installer tables need it. Pure: no I/O of its own.
+//!
+//! [`read`] takes what Racket 8.7's `read` takes, but for compiled code, cyclic data and vectors of flonums or fixnums;
+//! every error says where. [`write`](fn@write) prints what Racket prints. [`HashStream`] goes through a hash of any
+//! size in the memory of one item. [`read_module`] reads `info.rkt` in both of its forms.
 
+mod atom;
+mod error;
+mod hash;
+mod module;
+mod number;
+mod prefab;
+mod read;
+mod stream;
+mod text;
+mod unicode;
+mod unicode_tables;
 mod value;
+mod write;
+
+pub use error::{Limits, ReadError};
+pub use module::{Module, read_module};
+pub use read::{read, read_all, read_within};
+pub use stream::{HashStream, Item, StreamError};
 pub use value::{Hash, HashKind, Value};
+pub use write::{hash_open, write, write_into, write_str, write_symbol};

@@ -39,6 +39,8 @@ pub enum HashKind {
     Eqv,
     /// `#hasheq`
     Eq,
+    /// `#hashalw`
+    EqualAlways,
 }
 
 /// An immutable hash table, items in the order read; no key twice (in the sense of its kind).
@@ -76,10 +78,36 @@ impl Hash {
 /// Order of items does not count.
 impl PartialEq for Hash {
     fn eq(&self, other: &Hash) -> bool {
-        self.kind == other.kind
-            && self.items.len() == other.items.len()
-            && self.items.iter().all(|(k, v)| other.items.iter().any(|(ok, ov)| k == ok && v == ov))
+        if self.kind != other.kind || self.items.len() != other.items.len() {
+            return false;
+        }
+        // nearly always the order is the same: then no look-up is needed
+        let first_difference = self.items.iter().zip(&other.items).position(|(one, other)| one.0 != other.0);
+        let Some(from) = first_difference else {
+            return self.items.iter().zip(&other.items).all(|(one, other)| one.1 == other.1);
+        };
+        let same_start = self.items[..from].iter().zip(&other.items).all(|(one, other)| one.1 == other.1);
+        same_start && same_in_any_order(&self.items[from..], &other.items[from..])
     }
+}
+
+fn same_in_any_order(ones: &[(Value, Value)], others: &[(Value, Value)]) -> bool {
+    let mut by_key: std::collections::HashMap<String, Vec<&(Value, Value)>> =
+        std::collections::HashMap::new();
+    for item in others {
+        by_key.entry(crate::write(&item.0)).or_default().push(item);
+    }
+    ones.iter().all(|(key, value)| {
+        let Some(candidates) = by_key.get_mut(&crate::write(key)) else { return false };
+        // a `#hasheq` may hold several keys that look the same: each counts once
+        match candidates.iter().position(|(k, v)| k == key && v == value) {
+            Some(at) => {
+                candidates.swap_remove(at);
+                true
+            }
+            None => false,
+        }
+    })
 }
 
 impl Value {
@@ -105,6 +133,17 @@ impl Value {
         match self {
             Value::Hash(hash) => Some(hash),
             _ => None,
+        }
+    }
+    /// Number of values in it, itself included.
+    pub fn size(&self) -> usize {
+        1 + match self {
+            Value::List(items) | Value::Vector(items) => items.iter().map(Value::size).sum(),
+            Value::Dotted(items, tail) => items.iter().map(Value::size).sum::<usize>() + tail.size(),
+            Value::Boxed(value) => value.size(),
+            Value::Hash(hash) => hash.items.iter().map(|(k, v)| k.size() + v.size()).sum(),
+            Value::Prefab(key, fields) => key.size() + fields.iter().map(Value::size).sum::<usize>(),
+            _ => 0,
         }
     }
     pub fn string(s: impl Into<String>) -> Value {

@@ -1,0 +1,222 @@
+//! A large top-level hash, item by item, in memory for one item.
+
+use crate::error::{Limits, Place};
+use crate::read::{Outcome, Reader, Trouble, fail};
+use crate::{HashKind, ReadError, Value};
+use std::fmt;
+use std::io::Read;
+use std::ops::Range;
+
+const CHUNK_BYTES: usize = 256 << 10;
+
+/// Why a stream stopped.
+#[derive(Debug)]
+pub enum StreamError {
+    /// The source could not be read.
+    Io(std::io::Error),
+    /// What was read is not a hash of readable data.
+    Read(ReadError),
+}
+
+impl fmt::Display for StreamError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StreamError::Io(error) => error.fmt(f),
+            StreamError::Read(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for StreamError {}
+
+/// One item of a hash.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Item {
+    pub key: Value,
+    pub value: Value,
+    /// Bytes of the stream that `(key . value)` stands in.
+    pub range: Range<u64>,
+}
+
+/// Iterates over the items of the first datum of a stream, which must be a hash. Text after it is not looked at.
+/// Equal keys are all given, in order (for `read` the last one counts). The iterator ends after an error.
+#[derive(Debug)]
+pub struct HashStream<R> {
+    source: R,
+    limits: Limits,
+    buffer: Vec<u8>,
+    /// Start of what is not yet consumed.
+    start: usize,
+    /// Place in the stream of `buffer[start]`.
+    place: Place,
+    source_ended: bool,
+    state: State,
+    kind: Option<HashKind>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum State {
+    Before,
+    /// Inside, with the parenthesis that will end it.
+    Inside(u8),
+    Ended,
+}
+
+/// What one look at the buffer found.
+enum Step {
+    Opened(HashKind, u8),
+    Item(Value, Value, Range<usize>),
+    Closed,
+}
+
+impl<R: Read> HashStream<R> {
+    pub fn new(source: R) -> HashStream<R> {
+        HashStream::within(source, Limits::default())
+    }
+
+    /// With limits of your own; `max_bytes` is for one item.
+    pub fn within(source: R, limits: Limits) -> HashStream<R> {
+        HashStream {
+            source,
+            limits,
+            buffer: Vec::new(),
+            start: 0,
+            place: Place::default(),
+            source_ended: false,
+            state: State::Before,
+            kind: None,
+        }
+    }
+
+    /// The kind of the hash, once the first item (or the end) has been given.
+    pub fn kind(&self) -> Option<HashKind> {
+        self.kind
+    }
+
+    fn fill(&mut self) -> std::io::Result<()> {
+        self.buffer.drain(..self.start);
+        self.start = 0;
+        // grow by what is there: an item of n bytes is looked at log n times
+        let target = self.buffer.len() + self.buffer.len().max(CHUNK_BYTES);
+        while self.buffer.len() < target {
+            let from = self.buffer.len();
+            self.buffer.resize(target, 0);
+            let read = self.source.read(&mut self.buffer[from..]);
+            self.buffer.truncate(from + *read.as_ref().unwrap_or(&0));
+            match read {
+                Ok(0) => {
+                    self.source_ended = true;
+                    break;
+                }
+                Ok(_) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// The next step, with more text read as long as it depends on that.
+    fn step(&mut self) -> Result<Step, StreamError> {
+        loop {
+            let text = &self.buffer[self.start..];
+            let mut reader = Reader::new(text, self.limits);
+            let step = match self.state {
+                State::Inside(close) => inside(&mut reader, close),
+                _ => opening(&mut reader),
+            };
+            let unsure = reader.touched_end
+                && !self.source_ended
+                && step.as_ref().map_or(true, |s| {
+                    // a closing parenthesis has been seen: nothing later can change that
+                    !matches!(s, Step::Item(..) | Step::Closed | Step::Opened(..))
+                });
+            if !unsure {
+                let step = step.map_err(|Trouble { offset, message }| {
+                    let before = &text[..offset.min(text.len())];
+                    StreamError::Read(self.place.after(before).error(message))
+                })?;
+                let end = reader.at;
+                self.place = self.place.after(&text[..end]);
+                self.start += end;
+                return Ok(step);
+            }
+            if text.len() > self.limits.max_bytes {
+                let message = format!("item is over {} bytes", self.limits.max_bytes);
+                return Err(StreamError::Read(self.place.error(message)));
+            }
+            self.fill().map_err(StreamError::Io)?;
+        }
+    }
+}
+
+fn opening(reader: &mut Reader<'_>) -> Outcome<Step> {
+    reader.skip_atmosphere()?;
+    let start = reader.at;
+    let word: Vec<u8> = reader.text[start..]
+        .iter()
+        .take(10)
+        .take_while(|b| !b"([{".contains(b))
+        .map(u8::to_ascii_lowercase)
+        .collect();
+    let kind = match word.as_slice() {
+        b"#hash" => HashKind::Equal,
+        b"#hasheq" => HashKind::Eq,
+        b"#hasheqv" => HashKind::Eqv,
+        b"#hashalw" => HashKind::EqualAlways,
+        found => {
+            reader.touched_end |= reader.text.len() < start + 10;
+            return match found {
+                [] => fail(start, "expected a hash, found the end"),
+                _ => fail(start, "expected a hash"),
+            };
+        }
+    };
+    reader.at = start + word.len();
+    if reader.peek().is_none() {
+        return fail(start, "expected `(` after the name of a hash");
+    }
+    let close = reader.open();
+    Ok(Step::Opened(kind, close))
+}
+
+fn inside(reader: &mut Reader<'_>, close: u8) -> Outcome<Step> {
+    let start = reader.at;
+    if reader.at_close(close, start)? {
+        return Ok(Step::Closed);
+    }
+    let from = reader.at;
+    let (key, value) = reader.nested(Reader::hash_item)?;
+    Ok(Step::Item(key, value, from..reader.at))
+}
+
+impl<R: Read> Iterator for HashStream<R> {
+    type Item = Result<Item, StreamError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.state == State::Ended {
+            return None;
+        }
+        loop {
+            let base = self.place.offset as u64;
+            match self.step() {
+                Ok(Step::Opened(kind, close)) => {
+                    self.kind = Some(kind);
+                    self.state = State::Inside(close);
+                }
+                Ok(Step::Item(key, value, range)) => {
+                    let range = base + range.start as u64..base + range.end as u64;
+                    return Some(Ok(Item { key, value, range }));
+                }
+                Ok(Step::Closed) => {
+                    self.state = State::Ended;
+                    return None;
+                }
+                Err(error) => {
+                    self.state = State::Ended;
+                    return Some(Err(error));
+                }
+            }
+        }
+    }
+}
