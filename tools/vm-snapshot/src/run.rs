@@ -1,6 +1,42 @@
-use crate::args::Config;
-use edge::{Done, Result};
+use crate::args::{Command, Config};
+use crate::{exec, machines, open, snapshots};
+use edge::{Done, Result, out, say};
 
-pub fn run(_config: Config) -> Result<Done> {
+pub fn run(config: Config) -> Result<Done> {
+    let store = machines::store(&config)?;
+    let load = || machines::load(&config.machines);
+    match config.command {
+        Command::Open { machine, open: options } => open::open(&store, &load()?, &machine, &options)?,
+        Command::Start { machine, open: options } => open::start(&store, &load()?, &machine, &options)?,
+        Command::Stop { machine } => open::stop(&store, &machine)?,
+        Command::Restore { machine, snapshot } => open::restore(&store, &load()?, &machine, &snapshot)?,
+        Command::Delete { machine, snapshot } => open::delete(&store, &machine, snapshot.as_deref())?,
+        Command::Exec { id, exec: options, argv } => exec::exec(&store, &id, &options, argv)?,
+        Command::Shell { id, exec: options } => exec::shell(&store, &id, &options)?,
+        Command::Status { id } => out::json_document(&exec::usage(&store, &id)?)?,
+        Command::Close { id } => {
+            for id in id {
+                open::close(&store, &id)?;
+            }
+        }
+        Command::Take { id, snapshot, replace } => {
+            out::json_document(&open::take(&store, &id, &snapshot, replace)?)?;
+        }
+        Command::Create { machine } => open::create(&store, &load()?, &machine)?,
+        Command::List { machine: Some(machine), tree: true } => {
+            out::bytes(snapshots::tree(&snapshots::list(&store, &machine)).as_bytes())?;
+        }
+        Command::List { machine, tree: _ } => crate::list::list(&store, load, machine.as_deref())?,
+        Command::CopyIn { id, from, to } => crate::copy::copy_in(&store, &id, &from, &to)?,
+        Command::CopyOut { id, from, to } => crate::copy::copy_out(&store, &id, &from, &to)?,
+        Command::Prune => {
+            for id in store.sweep() {
+                say::info(format!("removed what was left of \"{id}\""));
+            }
+        }
+        Command::Selftest { machine, open: options } => {
+            return crate::selftest::selftest(&store, &load()?, &machine, &options);
+        }
+    }
     Ok(Done::All)
 }

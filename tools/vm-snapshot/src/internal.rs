@@ -1,0 +1,22 @@
+//! Roles that this program plays for itself. They run before anything else, in a process with one thread, because the
+//! system calls they need (user namespaces, fork) ask for that.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+/// The exit code of an internal role, if the command line asks for one.
+pub fn role() -> Option<ExitCode> {
+    let mut args = std::env::args_os().skip(1);
+    match args.next()?.to_str()? {
+        "internal-keep" => {
+            let args: Vec<OsString> = args.collect();
+            match (args.first().and_then(|a| a.to_str()), args.get(1).and_then(|a| a.to_str())) {
+                (Some(state), Some(id)) => Some(crate::keeper::role(state, id)),
+                _ => Some(ExitCode::from(2)),
+            }
+        }
+        "internal-enter" => Some(crate::drivers::sandbox::enter_role(args.collect())),
+        "internal-local" => Some(crate::drivers::local::role(args.collect())),
+        _ => None,
+    }
+}

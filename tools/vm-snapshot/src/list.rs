@@ -1,0 +1,41 @@
+//! What there is: machines, their snapshots, their instances. JSON Lines.
+
+use crate::machines::Loaded;
+use crate::snapshots;
+use crate::store::Store;
+use edge::{Result, out};
+use serde_json::json;
+
+/// Machines of the document; or the snapshots and instances of one machine.
+pub fn list(store: &Store, load: impl Fn() -> Result<Loaded>, machine: Option<&str>) -> Result<()> {
+    let instances = |name: &str| {
+        let of = |id: &String| store.seat(id).is_some_and(|seat| seat.instance.machine.name == name);
+        store.living_ids().into_iter().filter(of).collect::<Vec<String>>()
+    };
+    match machine {
+        None => {
+            for machine in load()?.document.machines {
+                out::json_line(&json!({
+                    "kind": "machine", "v": contract::V, "name": machine.name, "driver": machine.driver,
+                    "snapshots": snapshots::list(store, &machine.name).iter().map(|s| s.name.clone()).collect::<Vec<_>>(),
+                    "instances": instances(&machine.name),
+                }))?;
+            }
+        }
+        Some(name) => {
+            for snapshot in snapshots::list(store, name) {
+                out::json_line(&snapshot)?;
+            }
+            for id in instances(name) {
+                if let Some(seat) = store.seat(&id) {
+                    out::json_line(&json!({
+                        "kind": "instance", "v": contract::V, "id": id, "machine": name,
+                        "snapshot": seat.instance.snapshot, "image_id": seat.instance.image_id,
+                        "opened": seat.instance.opened, "owner": seat.instance.owner.map(|owner| owner.pid),
+                    }))?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
