@@ -3,38 +3,47 @@ use racket_data::{Hash, HashKind, Value};
 
 /// One entry of a catalog: the hash as it was read, with every key, known or not.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Entry(Hash);
+pub struct Entry(
+    /// Always a [`Value::Hash`].
+    Value,
+);
 
 impl Entry {
     /// An entry with nothing in it.
     pub fn new(kind: HashKind) -> Entry {
-        Entry(Hash::new(kind))
+        Entry(Value::Hash(Hash::new(kind)))
     }
     pub fn from_hash(hash: Hash) -> Entry {
-        Entry(hash)
+        Entry(Value::Hash(hash))
     }
     /// `None` when it is no hash.
     pub fn from_value(value: Value) -> Option<Entry> {
-        match value {
-            Value::Hash(hash) => Some(Entry(hash)),
-            _ => None,
-        }
+        matches!(value, Value::Hash(_)).then_some(Entry(value))
     }
     pub fn hash(&self) -> &Hash {
-        &self.0
+        match &self.0 {
+            Value::Hash(hash) => hash,
+            _ => unreachable!("an entry is made of a hash"),
+        }
     }
     pub fn hash_mut(&mut self) -> &mut Hash {
-        &mut self.0
+        match &mut self.0 {
+            Value::Hash(hash) => hash,
+            _ => unreachable!("an entry is made of a hash"),
+        }
     }
-    pub fn into_hash(self) -> Hash {
+    pub fn value(&self) -> &Value {
+        &self.0
+    }
+    pub fn into_value(self) -> Value {
         self.0
     }
 
     fn text(&self, key: &str) -> Option<&str> {
-        self.0.get(key).and_then(Value::as_str)
+        self.hash().get(key).and_then(Value::as_str)
     }
     fn list(&self, key: &str) -> &[Value] {
-        self.0.get(key).and_then(Value::as_list).unwrap_or_default()
+        self.hash().get(key).and_then(Value::as_list).unwrap_or_default()
     }
 
     /// Where the package is; see [`crate::Source::parse`].
@@ -57,7 +66,7 @@ impl Entry {
     }
     /// 0 (main distribution), 1, 2; `None` when absent or `#f`.
     pub fn ring(&self) -> Option<i64> {
-        match self.0.get("ring") {
+        match self.hash().get("ring") {
             Some(Value::Int(ring)) => Some(*ring),
             _ => None,
         }
@@ -92,7 +101,7 @@ impl Entry {
     }
     /// The `versions` table.
     pub fn versions(&self) -> Option<&Hash> {
-        self.0.get("versions").and_then(Value::as_hash)
+        self.hash().get("versions").and_then(Value::as_hash)
     }
 
     /// The entry as a client of this version sees it: overridden by the hash at exactly `version`, else by the one
@@ -104,9 +113,9 @@ impl Entry {
         let chosen = versions.get_str(version).or_else(|| versions.get("default")).and_then(Value::as_hash);
         let mut entry = self.clone();
         for (key, value) in chosen.map(|hash| hash.items.as_slice()).unwrap_or_default() {
-            match entry.0.items.iter_mut().find(|(old, _)| old == key) {
+            match entry.hash_mut().items.iter_mut().find(|(old, _)| old == key) {
                 Some((_, old)) => *old = value.clone(),
-                None => entry.0.items.push((key.clone(), value.clone())),
+                None => entry.hash_mut().items.push((key.clone(), value.clone())),
             }
         }
         entry
@@ -114,7 +123,7 @@ impl Entry {
 
     /// Takes the `versions` table away.
     pub fn drop_versions(&mut self) {
-        self.0.remove("versions");
+        self.hash_mut().remove("versions");
     }
 }
 

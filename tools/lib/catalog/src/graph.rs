@@ -107,9 +107,20 @@ impl Graph {
         direction: Direction,
         max_distance: Option<usize>,
     ) -> BTreeMap<usize, Reached> {
+        self.reach_avoiding(starts, direction, max_distance, &|_| false)
+    }
+
+    /// Like [`Graph::reach`], but packages to avoid are neither reached nor passed through.
+    pub fn reach_avoiding(
+        &self,
+        starts: impl IntoIterator<Item = usize>,
+        direction: Direction,
+        max_distance: Option<usize>,
+        avoid: &dyn Fn(usize) -> bool,
+    ) -> BTreeMap<usize, Reached> {
         let mut reached = BTreeMap::new();
         let mut queue = VecDeque::new();
-        let mut starts: Vec<usize> = starts.into_iter().collect();
+        let mut starts: Vec<usize> = starts.into_iter().filter(|start| !avoid(*start)).collect();
         starts.sort_unstable();
         for start in starts {
             if reached.insert(start, Reached { distance: 0, via: start }).is_none() {
@@ -121,6 +132,9 @@ impl Graph {
                 continue;
             }
             for &next in self.next(package, direction) {
+                if avoid(next) {
+                    continue;
+                }
                 if let std::collections::btree_map::Entry::Vacant(vacant) = reached.entry(next) {
                     vacant.insert(Reached { distance: distance + 1, via: package });
                     queue.push_back((next, distance + 1));

@@ -7,6 +7,7 @@
 
 mod content_id;
 mod dependency;
+mod directory;
 mod entry;
 mod graph;
 mod merge;
@@ -22,6 +23,10 @@ mod version;
 
 pub use content_id::{ContentId, EntryDigest, catalog_id, entry_digest};
 pub use dependency::{BadDependency, Dependency};
+pub use directory::{
+    DirectoryError, check_item, read_entry, read_names, read_pkgs_all, write_entry, write_entry_into,
+    write_names, write_pkgs_all,
+};
 pub use entry::{Entry, module_path};
 pub use graph::{Direction, Graph, Reached};
 pub use merge::{Changes, Wins, changes, merge};

@@ -147,10 +147,9 @@ fn parse_path(path: &str, link: Option<Link>) -> Result<Source, &'static str> {
     if matches!(last, "." | "..") {
         return Err("ending path element is not a name");
     }
-    if link.is_none() && !path.ends_with('/') {
-        if let Some(stem) = without_archive_suffix(last) {
-            return Ok(Source { name: name_of(stem), kind: Kind::File { path: path.to_owned() } });
-        }
+    let stem = without_archive_suffix(last).filter(|_| link.is_none() && !path.ends_with('/'));
+    if let Some(stem) = stem {
+        return Ok(Source { name: name_of(stem), kind: Kind::File { path: path.to_owned() } });
     }
     Ok(Source { name: name_of(last), kind: Kind::Dir { path: path.to_owned(), link } })
 }
