@@ -1,0 +1,4 @@
+#lang racket/base
+;; Adds a program to the installation.
+(module+ main
+  (displayln "hello"))

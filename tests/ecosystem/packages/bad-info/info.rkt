@@ -1,0 +1,4 @@
+#lang info
+(define collection "bad-info")
+(define deps '("base"))
+(define version (let ([major 1]) (number->string major)))

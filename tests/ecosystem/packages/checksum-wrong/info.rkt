@@ -1,0 +1,3 @@
+#lang info
+(define collection "checksum-wrong")
+(define deps '("base"))

@@ -1,0 +1,2 @@
+#lang racket/base
+;; What is fetched is not what the catalog promises.

@@ -1,0 +1,3 @@
+#lang info
+(define collection 'multi)
+(define deps '("base"))

@@ -1,0 +1,3 @@
+#lang info
+(define collection "clash-both")
+(define deps '("base" "clash-a" "clash-b"))

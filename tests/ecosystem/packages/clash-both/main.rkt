@@ -1,0 +1,4 @@
+#lang racket/base
+;; Needs two packages that cannot be installed together.
+(require clash/shared)
+(displayln whose)

@@ -1,0 +1,3 @@
+#lang info
+(define collection "compile-error")
+(define deps '("base"))

@@ -1,0 +1,3 @@
+#lang info
+(define collection "crashes")
+(define deps '("base"))

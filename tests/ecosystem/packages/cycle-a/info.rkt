@@ -1,0 +1,3 @@
+#lang info
+(define collection "cycle-a")
+(define deps '("base" "cycle-b"))

@@ -1,0 +1,3 @@
+#lang info
+(define collection "cycle-b")
+(define deps '("base" "cycle-a"))

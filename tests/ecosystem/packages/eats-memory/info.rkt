@@ -1,0 +1,3 @@
+#lang info
+(define collection "eats-memory")
+(define deps '("base"))

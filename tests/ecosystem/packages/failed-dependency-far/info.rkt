@@ -1,0 +1,3 @@
+#lang info
+(define collection "failed-dependency-far")
+(define deps '("base" "failed-dependency"))

@@ -1,0 +1,4 @@
+#lang racket/base
+;; Two steps from the culprit.
+(require failed-dependency)
+(welcome)

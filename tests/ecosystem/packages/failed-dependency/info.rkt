@@ -1,0 +1,3 @@
+#lang info
+(define collection "failed-dependency")
+(define deps '("base" "compile-error"))

@@ -1,0 +1,3 @@
+#lang info
+(define collection "fills-disk")
+(define deps '("base"))

@@ -1,0 +1,3 @@
+#lang info
+(define collection "flaky")
+(define deps '("base"))

@@ -1,0 +1,3 @@
+#lang info
+(define collection "floods-log")
+(define deps '("base"))

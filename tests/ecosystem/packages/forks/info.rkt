@@ -1,0 +1,3 @@
+#lang info
+(define collection "forks")
+(define deps '("base"))

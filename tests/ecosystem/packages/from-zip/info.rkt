@@ -1,0 +1,4 @@
+#lang info
+(define collection "from-zip")
+(define deps '("base"))
+(define build-deps '("rackunit-lib"))

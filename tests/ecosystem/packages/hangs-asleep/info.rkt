@@ -1,0 +1,3 @@
+#lang info
+(define collection "hangs-asleep")
+(define deps '("base"))

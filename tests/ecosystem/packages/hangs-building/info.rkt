@@ -1,0 +1,3 @@
+#lang info
+(define collection "hangs-building")
+(define deps '("base"))

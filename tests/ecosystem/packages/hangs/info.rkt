@@ -1,0 +1,3 @@
+#lang info
+(define collection "hangs")
+(define deps '("base"))

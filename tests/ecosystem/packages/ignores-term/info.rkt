@@ -1,0 +1,3 @@
+#lang info
+(define collection "ignores-term")
+(define deps '("base"))

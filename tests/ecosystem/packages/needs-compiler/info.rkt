@@ -1,0 +1,3 @@
+#lang info
+(define collection "needs-compiler")
+(define deps '("base"))

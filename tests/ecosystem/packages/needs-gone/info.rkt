@@ -1,0 +1,3 @@
+#lang info
+(define collection "needs-gone")
+(define deps '("base" "source-gone"))

@@ -1,0 +1,3 @@
+#lang racket/base
+;; Depends on a package whose source is gone.
+(require source-gone)

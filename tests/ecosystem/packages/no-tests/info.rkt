@@ -1,0 +1,3 @@
+#lang info
+(define collection "no-tests")
+(define deps '("base" "passes"))

@@ -1,0 +1,3 @@
+#lang info
+(define collection "source-gone")
+(define deps '("base"))

@@ -1,0 +1,2 @@
+#lang racket/base
+;; Its source is taken away before anybody can fetch it.

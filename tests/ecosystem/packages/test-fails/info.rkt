@@ -1,0 +1,4 @@
+#lang info
+(define collection "test-fails")
+(define deps '("base"))
+(define build-deps '("rackunit-lib"))

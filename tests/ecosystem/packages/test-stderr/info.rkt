@@ -1,0 +1,3 @@
+#lang info
+(define collection "test-stderr")
+(define deps '("base"))

@@ -1,0 +1,3 @@
+#lang info
+(define collection "undeclared-missing")
+(define deps '("base"))

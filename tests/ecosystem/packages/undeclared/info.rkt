@@ -1,0 +1,3 @@
+#lang info
+(define collection "undeclared")
+(define deps '("base" "no-tests"))

@@ -1,0 +1,3 @@
+#lang info
+(define collection "wants-network")
+(define deps '("base"))
