@@ -18,7 +18,7 @@
   (for ([r rs]) (printf "    (0x~a, 0x~a),\n" (number->string (car r) 16) (number->string (cdr r) 16)))
   (printf "];\n"))
 (printf "//! Made by unicode-tables.rkt with Racket ~a: do not edit. Inclusive ranges, ascending.\n" (version))
-(table "GRAPHIC" "Letters, marks, numbers, punctuation, symbols, space separators." (lambda (c) (or (char-graphic? c) (and (char-blank? c) (not (char=? c #\tab))))))
+(table "GRAPHIC" "Letters, marks, numbers, punctuation, symbols." char-graphic?)
 (table "EXTENDERS" "Characters that never start a grapheme cluster after another one." (lambda (c) (= 2 (span #\a c))))
 (table "PREPENDERS" "Characters that take the next one into their cluster." (lambda (c) (= 2 (span c #\a))))
 (table "PICTOGRAPHS" "Pictographs: one zero-width joiner binds two of them." (lambda (c) (= 3 (span c #\u200D #\u231A))))

@@ -32,14 +32,17 @@ impl Reader<'_> {
             b'\\' => self.character(),
             b':' => {
                 self.at += 2;
-                self.symbol_text().map(|(text, _)| Value::Keyword(text))
+                match self.symbol_text()? {
+                    (text, false) if text == "." => fail(start, "unexpected `.`"),
+                    (text, _) => Ok(Value::Keyword(text)),
+                }
             }
             b'%' => self.symbol_text().map(|(text, _)| Value::Symbol(text)),
             b'<' => self.here_string(),
             b'0'..=b'9' => self.numbered(),
             b't' | b'T' | b'f' | b'F' => self.boolean(),
             b'h' | b'H' => self.hash_table(),
-            b's' | b'S' => self.prefab(),
+            b's' => self.prefab(),
             b'r' | b'R' | b'p' | b'P' => self.regexp(),
             b'c' | b'C' => self.case_sensitivity(),
             b'e' | b'E' | b'i' | b'I' | b'd' | b'D' | b'b' | b'B' | b'o' | b'O' | b'x' | b'X' => {
@@ -177,21 +180,25 @@ impl Reader<'_> {
         let rest = &self.text[self.at..];
         let count =
             |most: usize, is: fn(&u8) -> bool| rest[1..].iter().take(most).take_while(|b| is(b)).count();
-        let (octal, hex) =
-            (count(2, |b| (b'0'..=b'7').contains(b)), |most| count(most, u8::is_ascii_hexdigit));
         let digits = match first {
-            '0'..='3' if octal == 2 => Some((0, 3, 8)),
-            'u' => Some((1, hex(4), 16)),
-            'U' => Some((1, hex(8), 16)),
+            '0'..='7' => {
+                Some((0, 1 + count(2, |b| (b'0'..=b'7').contains(b)), 8)).filter(|octal| octal.1 > 1)
+            }
+            'u' => Some((1, count(4, u8::is_ascii_hexdigit), 16)),
+            'U' => Some((1, count(8, u8::is_ascii_hexdigit), 16)),
             _ => None,
         };
         self.touched_end |= rest.len() < 12;
-        if let Some((from, length, radix)) = digits.filter(|(_, length, _)| *length > 0) {
+        if let Some((from, length, radix)) = digits {
+            if length == 0 {
+                self.at += 1;
+                return Ok(Value::Char(first));
+            }
             let text = std::str::from_utf8(&rest[from..from + length]).unwrap_or_default();
             self.at += from + length;
             let code = u32::from_str_radix(text, radix).unwrap_or(u32::MAX);
             return match char::from_u32(code) {
-                Some(c) if radix == 16 || code <= 0o377 => Ok(Value::Char(c)),
+                Some(c) if radix == 16 || (length == 3 && code <= 0o377) => Ok(Value::Char(c)),
                 _ => fail(start, format!("bad character constant `#\\{}{text}`", &"u"[..from])),
             };
         }

@@ -95,7 +95,7 @@ fn parse_in(text: &str, radix: u32, exactness: Exactness) -> Parsed<Value> {
     }
     let (magnitude, angle) = text.split_once('@')?;
     match (parse_real(magnitude, radix, exactness)?, parse_real(angle, radix, exactness)?) {
-        (Ok(magnitude), Ok(angle)) => polar(&magnitude, &angle).map(Ok),
+        (Ok(magnitude), Ok(angle)) => polar(&magnitude, &angle, exactness).map(Ok),
         (Err(message), _) | (_, Err(message)) => Some(Err(message)),
     }
 }
@@ -116,7 +116,7 @@ fn rectangular(real: &Real, imaginary: &Real) -> Option<Value> {
     Some(Value::Number(format!("{real}{sign}{imaginary}i")))
 }
 
-fn polar(magnitude: &Real, angle: &Real) -> Option<Value> {
+fn polar(magnitude: &Real, angle: &Real, exactness: Exactness) -> Option<Value> {
     if is_exact_zero(angle) || is_exact_zero(magnitude) {
         return Some(real_value(magnitude));
     }
@@ -125,7 +125,11 @@ fn polar(magnitude: &Real, angle: &Real) -> Option<Value> {
     if imaginary == 0.0 && angle == 0.0 {
         return Some(real_value(&Real::Float(real)));
     }
-    rectangular(&Real::Float(real), &Real::Float(imaginary))
+    let (real, imaginary) = (Real::Float(real), Real::Float(imaginary));
+    if exactness == Exactness::Exact {
+        return rectangular(&exactly(&real)?, &exactly(&imaginary)?);
+    }
+    rectangular(&real, &imaginary)
 }
 
 /// A real number in the given radix: sign, digits with at most one of `.` and `/`, exponent.
@@ -383,6 +387,13 @@ fn real_of(value: &Value) -> Option<Real> {
         Value::Number(text) => parse_real(text, 10, Exactness::AsWritten)?.ok(),
         _ => None,
     }
+}
+
+fn exactly(real: &Real) -> Option<Real> {
+    let (numerator, denominator) = exact_of(real)?;
+    let divisor = numerator.magnitude().gcd(&denominator);
+    let magnitude = numerator.magnitude() / &divisor;
+    Some(Real::Exact(BigInt::from_biguint(numerator.sign(), magnitude), denominator / divisor))
 }
 
 /// Numerator and denominator, exactly; `None` for infinity and NaN.

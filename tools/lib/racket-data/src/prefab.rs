@@ -31,7 +31,11 @@ pub(crate) fn normal_key(key: Value, fields: usize) -> Option<Value> {
                     _ => return None,
                 }
             }
-            Value::Vector(mutable) => {
+            Value::Vector(mut mutable) => {
+                if !mutable.iter().all(|index| matches!(index, Value::Int(0..))) {
+                    return None;
+                }
+                mutable.sort_by_key(|index| if let Value::Int(index) = index { *index } else { 0 });
                 if !mutable.is_empty() {
                     levels.last_mut()?.2.push(Value::Vector(mutable));
                 }

@@ -146,7 +146,7 @@ impl<'t> Reader<'t> {
     fn skip_line(&mut self, backslash_continues: bool) {
         while let Some((c, length)) = self.peek_char() {
             self.at += length;
-            if matches!(c, '\n' | '\r' | '\u{85}' | '\u{2028}' | '\u{2029}') {
+            if c == '\n' {
                 return;
             }
             if backslash_continues && c == '\\' && self.peek().is_some() {

@@ -92,7 +92,7 @@ pub(crate) fn named_char(name: &str) -> Option<char> {
         "page" => '\u{C}',
         "return" => '\r',
         "space" => ' ',
-        "rubout" | "delete" => '\u{7F}',
+        "rubout" => '\u{7F}',
         _ => return None,
     })
 }

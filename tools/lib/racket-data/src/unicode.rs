@@ -8,15 +8,20 @@ fn contains(ranges: &[(u32, u32)], c: char) -> bool {
     after > 0 && code <= ranges[after - 1].1
 }
 
-/// Letters, marks, numbers, punctuation, symbols and spaces.
+/// Letters, marks, numbers, punctuation and symbols.
 pub(crate) fn is_graphic(c: char) -> bool {
     match c {
-        ' '..='~' => true,
+        '!'..='~' => true,
         _ => contains(&GRAPHIC, c),
     }
 }
 
-/// After a character printed as it is, the rest of its grapheme cluster goes along unescaped: its length in bytes.
+/// Space separators: printed as they are in strings, but nothing goes along with them.
+pub(crate) fn is_space_separator(c: char) -> bool {
+    matches!(c, ' ' | '\u{A0}' | '\u{1680}' | '\u{2000}'..='\u{200A}' | '\u{202F}' | '\u{205F}' | '\u{3000}')
+}
+
+/// After a graphic character printed as it is, the rest of its grapheme cluster goes along unescaped: its length in bytes.
 pub(crate) fn cluster_tail(first: char, rest: &str) -> usize {
     const JOINER: char = '\u{200D}';
     let (mut last, mut pictograph) = (first, contains(&PICTOGRAPHS, first));

@@ -132,7 +132,7 @@ pub fn write_str(out: &mut String, text: &str) {
         if (0x20..0x7F).contains(&byte) && byte != b'"' && byte != b'\\' {
             at += 1;
             // an ASCII character takes along only what is not ASCII
-            if bytes.get(at).is_some_and(|next| *next >= 0x80) {
+            if byte != b' ' && bytes.get(at).is_some_and(|next| *next >= 0x80) {
                 at += unicode::cluster_tail(char::from(byte), &text[at..]);
             }
             continue;
@@ -141,6 +141,10 @@ pub fn write_str(out: &mut String, text: &str) {
         if byte >= 0x80 && unicode::is_graphic(c) {
             at += c.len_utf8();
             at += unicode::cluster_tail(c, &text[at..]);
+            continue;
+        }
+        if unicode::is_space_separator(c) {
+            at += c.len_utf8();
             continue;
         }
         out.push_str(&text[done..at]);
