@@ -27,6 +27,8 @@ pub enum Done {
     All,
     /// Done, but the answer is no or some items failed, each told in the output: exit 1.
     No,
+    /// The program ran a command of the user's and ends as that did.
+    Status(u8),
 }
 
 /// Runs a program: parse, run, report, exit code.
@@ -49,6 +51,7 @@ pub fn main<C>(
     match result {
         Ok(Done::All) => ExitCode::from(Exit::Ok as u8),
         Ok(Done::No) => ExitCode::from(Exit::No as u8),
+        Ok(Done::Status(status)) => ExitCode::from(status),
         Err(failure) if failure.is_closed_pipe() => ExitCode::from(Exit::Ok as u8),
         Err(failure) => {
             say::failure(&failure);
