@@ -15,6 +15,7 @@ pub mod package;
 pub mod recipe;
 pub mod report;
 pub mod run;
+pub mod site;
 pub mod testbed;
 
 mod document;
