@@ -1,6 +1,104 @@
-use crate::args::Config;
-use edge::{Done, Result};
+use crate::attempt::{self, Learnt, Session, Tried};
+use crate::config::{Config, Job, Keyboard};
+use crate::output::Output;
+use crate::plan::{self, Attempt, RunLimits};
+use crate::recipe::Loaded;
+use crate::subject::Subject;
+use crate::{recipe, record, subject};
+use contract::run::Run;
+use edge::{Done, Failure, Result};
+use std::time::Instant;
 
-pub fn run(_config: Config) -> Result<Done> {
+pub fn run(job: Job) -> Result<Done> {
+    match job {
+        Job::PrintRecipe(name) => edge::out::json_document(&recipe::load(&name)?.recipe)?,
+        Job::Run(config) => run_one(&config)?,
+    }
     Ok(Done::All)
+}
+
+fn run_one(config: &Config) -> Result<()> {
+    let clock = Instant::now();
+    let loaded = recipe::load(&config.recipe)?;
+    check_keyboard(config, &loaded)?;
+    let (subject, foregone) = subject::find(config)?;
+    let limits = RunLimits::read(config, &subject.packages)?;
+    let attempts = plan::attempts(config)?;
+    if config.explain {
+        let plan = plan::plan(config, &subject, foregone.as_ref(), &loaded.recipe, &attempts, &limits);
+        return edge::out::json_document(&plan);
+    }
+    let output = Output::open(config, &subject.packages)?;
+    let start = record::start(config, &subject, &loaded.recipe.name);
+    let run = match foregone {
+        Some(foregone) => Some(record::foregone(start, foregone)),
+        None => rounds(config, &loaded, &subject, &limits, &output, &attempts, start)?,
+    };
+    let Some(mut run) = run else {
+        output.abandon();
+        return Ok(());
+    };
+    run.wall_s = (clock.elapsed().as_secs_f64() * 1000.0).round() / 1000.0;
+    for package in &subject.packages {
+        if !run.built.iter().any(|built| built.package == *package) {
+            output.drop_built(package)?;
+        }
+    }
+    output.commit(&run)?;
+    tell(&run);
+    edge::out::json_document(&run)
+}
+
+/// Runs everything as often as asked for. `None`: a person had the machine and there is no result.
+fn rounds(
+    config: &Config,
+    loaded: &Loaded,
+    subject: &Subject,
+    limits: &RunLimits,
+    output: &Output,
+    attempts: &[Attempt],
+    start: Run,
+) -> Result<Option<Run>> {
+    let session = Session { config, loaded, subject, limits, output };
+    let mut learnt = Learnt::default();
+    let mut rounds: Vec<Tried> = Vec::new();
+    for round in 0..config.repeat {
+        let mut tried: Vec<Tried> = Vec::new();
+        for attempt in attempts {
+            let first = round * (config.retries + 1) + 1;
+            let Some(one) = attempt::variant(&session, attempt, first, &mut learnt)? else { return Ok(None) };
+            let go_on = attempt::may_do_better(&one.verdict);
+            tried.push(one);
+            if !go_on {
+                break;
+            }
+        }
+        rounds.extend(record::choose(tried));
+    }
+    Ok(Some(record::settle(start, rounds, learnt)))
+}
+
+fn check_keyboard(config: &Config, loaded: &Loaded) -> Result<()> {
+    let (Keyboard::ShellBefore(phase) | Keyboard::ShellAfter(phase)) = &config.keyboard else { return Ok(()) };
+    let phases: Vec<&str> =
+        loaded.recipe.stages.iter().flat_map(|stage| &stage.phases).map(String::as_str).collect();
+    if phases.contains(&phase.as_str()) {
+        return Ok(());
+    }
+    Err(Failure::usage(format!("recipe \"{}\" has no phase \"{phase}\"", loaded.recipe.name))
+        .detail("phases", phases.join(", ")))
+}
+
+/// One line for the person who watches.
+fn tell(run: &Run) {
+    let name = |value: serde_json::Value| value.as_str().unwrap_or("?").to_owned();
+    let outcome = name(serde_json::to_value(run.outcome).unwrap_or_default());
+    let mut line = format!("{}: {outcome}", run.packages.join(", "));
+    if let Some(cause) = run.cause {
+        line.push_str(&format!(" ({})", name(serde_json::to_value(cause).unwrap_or_default())));
+    }
+    if let Some(blame) = &run.blame {
+        line.push_str(&format!(": {}: {}", blame.code, blame.message));
+    }
+    edge::say::info(format!("{line} [{:.1} s]", run.wall_s));
 }

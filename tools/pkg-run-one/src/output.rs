@@ -1,0 +1,129 @@
+//! What a run leaves behind: logs, built packages, and last the result, each whole or not at all; several processes may
+//! write into the same OUT at once.
+
+use crate::config::Config;
+use contract::run::{Built, Run};
+use edge::{Exit, Failure, Result};
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// One run's right to write the files of its packages. Held by a lock that goes with the process.
+#[derive(Debug)]
+pub struct Output {
+    out: PathBuf,
+    built: PathBuf,
+    packages: Vec<String>,
+    /// Logs until they are final.
+    logs: PathBuf,
+    _lock: File,
+}
+
+fn cannot(action: &str, path: &Path, error: &std::io::Error) -> Failure {
+    Failure::new(Exit::CantCreate, format!("cannot {action} \"{}\": {error}", path.display()))
+}
+
+impl Output {
+    /// Makes the directories and waits for another process that runs the same package.
+    pub fn open(config: &Config, packages: &[String]) -> Result<Output> {
+        let out = config.out.clone();
+        for dir in [out.join("results"), out.join("logs"), out.join(".locks"), config.built.join("pkgs"), config.built.join("catalog/pkg")] {
+            fs::create_dir_all(&dir).map_err(|error| cannot("make", &dir, &error))?;
+        }
+        let path = out.join(".locks").join(&packages[0]);
+        let lock = File::create(&path).map_err(|error| cannot("open", &path, &error))?;
+        if lock.try_lock().is_err() {
+            edge::say::info(format!("another process runs {}: waiting for it", packages[0]));
+            lock.lock().map_err(|error| cannot("lock", &path, &error))?;
+        }
+        let logs = out.join("logs").join(format!(".{}.new", packages[0]));
+        // left by a run that was killed
+        let _ = fs::remove_dir_all(&logs);
+        fs::create_dir_all(&logs).map_err(|error| cannot("make", &logs, &error))?;
+        Ok(Output { out, built: config.built.clone(), packages: packages.to_vec(), logs, _lock: lock })
+    }
+
+    /// Whether this run is about a package.
+    pub fn is_of(&self, package: &str) -> bool {
+        self.packages.iter().any(|name| name == package)
+    }
+
+    /// Keeps a log; gives its path relative to OUT, as it will be.
+    pub fn keep_log(&self, name: &str, log: &crate::log::Log) -> Result<Option<String>> {
+        if log.bytes == 0 {
+            return Ok(None);
+        }
+        let path = self.logs.join(name);
+        let mut file = File::create(&path).map_err(|error| cannot("write", &path, &error))?;
+        log.write_to(&mut file).map_err(|error| cannot("write", &path, &error))?;
+        Ok(Some(format!("logs/{}/{name}", self.packages[0])))
+    }
+
+    /// Puts a package in built form into the built catalog, from where other machines install it.
+    pub fn keep_built(&self, package: &str, zip: &[u8]) -> Result<Built> {
+        let checksum = sha1_hex(zip);
+        let path = self.built.join("pkgs").join(format!("{package}.zip"));
+        edge::write_atomic(&path, zip)?;
+        edge::write_atomic(self.built.join("pkgs").join(format!("{package}.zip.CHECKSUM")), checksum.as_bytes())?;
+        let entry = format!(
+            "#hash((author . \"\") (checksum . \"{checksum}\") (description . \"\") (name . \"{package}\") (source . \"../pkgs/{package}.zip\"))"
+        );
+        edge::write_atomic(self.built.join("catalog/pkg").join(package), entry.as_bytes())?;
+        Ok(Built { package: package.to_owned(), zip: self.shown(&path), checksum })
+    }
+
+    /// Keeps what a failed build left, where nothing installs from.
+    pub fn keep_salvage(&self, package: &str, zip: &[u8]) -> Result<Built> {
+        let path = self.out.join("salvage/pkgs").join(format!("{package}.zip"));
+        edge::write_atomic(&path, zip)?;
+        Ok(Built { package: package.to_owned(), zip: self.shown(&path), checksum: sha1_hex(zip) })
+    }
+
+    /// A failed package has no built form, whatever an earlier run left. The catalog entry goes first.
+    pub fn drop_built(&self, package: &str) -> Result<()> {
+        let paths = [
+            self.built.join("catalog/pkg").join(package),
+            self.built.join("pkgs").join(format!("{package}.zip.CHECKSUM")),
+            self.built.join("pkgs").join(format!("{package}.zip")),
+        ];
+        for path in paths {
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(cannot("remove", &path, &error));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn shown(&self, path: &Path) -> String {
+        path.strip_prefix(&self.out).unwrap_or(path).display().to_string()
+    }
+
+    /// The logs take their place, then the result: with it the run counts.
+    pub fn commit(self, run: &Run) -> Result<()> {
+        let place = self.out.join("logs").join(&self.packages[0]);
+        let old = self.out.join("logs").join(format!(".{}.old", self.packages[0]));
+        let _ = fs::remove_dir_all(&old);
+        let _ = fs::rename(&place, &old);
+        fs::rename(&self.logs, &place).map_err(|error| cannot("write", &place, &error))?;
+        let _ = fs::remove_dir_all(&old);
+        let mut text = serde_json::to_vec_pretty(run).map_err(|e| Failure::bug(format!("cannot render JSON: {e}")))?;
+        text.write_all(b"\n").map_err(|e| Failure::bug(e.to_string()))?;
+        for package in &self.packages {
+            edge::write_atomic(self.out.join("results").join(format!("{package}.json")), &text)?;
+        }
+        Ok(())
+    }
+
+    /// Nothing is to be kept.
+    pub fn abandon(self) {
+        let _ = fs::remove_dir_all(&self.logs);
+    }
+}
+
+fn sha1_hex(data: &[u8]) -> String {
+    use sha1::{Digest, Sha1};
+    Sha1::digest(data).iter().map(|byte| format!("{byte:02x}")).collect()
+}
