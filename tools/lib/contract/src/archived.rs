@@ -34,6 +34,9 @@ pub struct Archived {
     pub modules: Vec<String>,
     #[serde(default)]
     pub implies: Vec<String>,
+    /// `version` of the archived `info.rkt`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub author: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]

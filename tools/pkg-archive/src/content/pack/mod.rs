@@ -1,0 +1,5 @@
+//! Archive formats, written here so that their bytes are ours to promise. Pure: bytes in, bytes out.
+
+pub mod tar;
+pub mod unzip;
+pub mod zip;

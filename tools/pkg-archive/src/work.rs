@@ -1,0 +1,505 @@
+//! Carries the plan out: packages side by side, repositories one fetch each, hosts with manners.
+
+use crate::archive::state::{Kept, Stamp, State};
+use crate::archive::store::{Store, Zip};
+use crate::args::{Config, Mode};
+use crate::content::facts::{self, LeftOut};
+use crate::content::pack::{unzip, zip};
+use crate::plan::{self, Step, Task};
+use crate::sources::file::Content;
+use crate::sources::git::{self, Heads, Repository, Want};
+use crate::sources::git_program::Watch;
+use crate::sources::{directory, file, web};
+use crate::trouble::Trouble;
+use catalog::Kind;
+use contract::archived::Cause;
+use fetch::Client;
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+/// What became of a package.
+#[derive(Debug)]
+pub struct Done {
+    pub kept: Kept,
+    /// Its zip or checksum file was written.
+    pub touched: bool,
+}
+
+pub type Outcome = Result<Done, Trouble>;
+
+/// Everything the workers share.
+pub struct Workshop<'a> {
+    pub config: &'a Config,
+    pub client: &'a Client,
+    pub store: &'a Store,
+    pub state: &'a State,
+    /// Called for every package that is done, and with every number of bytes that came.
+    pub on_package: &'a (dyn Fn() + Sync),
+    pub on_bytes: &'a (dyn Fn(u64) + Sync),
+    pub fetched_bytes: AtomicU64,
+    repositories: AtomicUsize,
+    /// Git hosts that did not answer: how often in a row, and the last trouble.
+    silent: Mutex<HashMap<String, (u32, Trouble)>>,
+    stop: AtomicBool,
+    broken: Mutex<Option<edge::Failure>>,
+}
+
+/// After so many failures in a row to get any answer, a git host is not asked again in this run.
+const GIVE_UP_AFTER: u32 = 3;
+
+enum Unit {
+    Package(usize),
+    Repository { url: String, tasks: Vec<usize> },
+    Pack(usize, Box<Content>),
+}
+
+#[derive(Default)]
+struct Queue {
+    ready: VecDeque<Unit>,
+    active: usize,
+    hosts: HashMap<String, usize>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl<'a> Workshop<'a> {
+    pub fn new(
+        config: &'a Config,
+        client: &'a Client,
+        store: &'a Store,
+        state: &'a State,
+        on_package: &'a (dyn Fn() + Sync),
+        on_bytes: &'a (dyn Fn(u64) + Sync),
+    ) -> Workshop<'a> {
+        Workshop {
+            config,
+            client,
+            store,
+            state,
+            on_package,
+            on_bytes,
+            fetched_bytes: AtomicU64::new(0),
+            repositories: AtomicUsize::new(0),
+            silent: Mutex::default(),
+            stop: AtomicBool::new(false),
+            broken: Mutex::default(),
+        }
+    }
+
+    /// Works on all tasks, `first` before the others. Tasks that were not reached (`--fail-fast`) have no outcome.
+    pub fn run(&self, tasks: &[Task], first: &BTreeSet<String>) -> edge::Result<Vec<Option<Outcome>>> {
+        let mut order: Vec<usize> = (0..tasks.len()).collect();
+        order.sort_by_key(|index| !first.contains(&tasks[*index].name));
+        let (mut in_git, mut others) = (Vec::new(), Vec::new());
+        for &index in &order {
+            let is_git = tasks[index].want().is_some() && self.step(&tasks[index]).0 != Step::Unchanged;
+            if is_git { in_git.push(index) } else { others.push(index) }
+        }
+        let mut queue = Queue::default();
+        // repositories take longest to come
+        queue.ready.extend(
+            plan::repositories(tasks, &in_git)
+                .into_iter()
+                .map(|(url, tasks)| Unit::Repository { url, tasks }),
+        );
+        queue.ready.extend(others.into_iter().map(Unit::Package));
+        let queue = (Mutex::new(queue), Condvar::new());
+        let outcomes: Vec<Mutex<Option<Outcome>>> = tasks.iter().map(|_| Mutex::new(None)).collect();
+        std::thread::scope(|scope| {
+            for _ in 0..self.config.jobs.min(tasks.len().max(1)) {
+                scope.spawn(|| self.worker(tasks, &queue, &outcomes));
+            }
+        });
+        match lock(&self.broken).take() {
+            Some(failure) => Err(failure),
+            None => Ok(outcomes
+                .into_iter()
+                .map(|outcome| outcome.into_inner().unwrap_or_else(PoisonError::into_inner))
+                .collect()),
+        }
+    }
+
+    fn worker(&self, tasks: &[Task], queue: &(Mutex<Queue>, Condvar), outcomes: &[Mutex<Option<Outcome>>]) {
+        let finish = |index: usize, outcome: Outcome| {
+            if let Err(trouble) = &outcome {
+                edge::say::detail(format!("{}: {}", tasks[index].name, trouble.message));
+                if self.config.fail_fast {
+                    self.stop.store(true, Ordering::Relaxed);
+                }
+            }
+            (self.on_package)();
+            *lock(&outcomes[index]) = Some(outcome);
+        };
+        while let Some((unit, host)) = self.take(queue) {
+            let mut more = Vec::new();
+            match unit {
+                Unit::Package(index) => finish(index, self.package(&tasks[index])),
+                Unit::Pack(index, content) => finish(index, self.pack(&tasks[index], *content, None)),
+                Unit::Repository { url, tasks: indices } => {
+                    for (index, result) in self.repository(&url, tasks, &indices) {
+                        match result {
+                            Ok(Fetched::Content(content)) => more.push(Unit::Pack(index, content)),
+                            Ok(Fetched::Same(done)) => finish(index, Ok(*done)),
+                            Err(trouble) => finish(index, Err(trouble)),
+                        }
+                    }
+                }
+            }
+            let mut state = lock(&queue.0);
+            for unit in more.into_iter().rev() {
+                state.ready.push_front(unit);
+            }
+            if let Some(active) = host.and_then(|host| state.hosts.get_mut(&host)) {
+                *active -= 1;
+            }
+            state.active -= 1;
+            queue.1.notify_all();
+        }
+    }
+
+    /// The next unit whose host is not busy enough already; `None` when nothing will come any more.
+    fn take(&self, (queue, changed): &(Mutex<Queue>, Condvar)) -> Option<(Unit, Option<String>)> {
+        let mut state = lock(queue);
+        loop {
+            if self.stop.load(Ordering::Relaxed) || state.ready.is_empty() && state.active == 0 {
+                return None;
+            }
+            let free = state.ready.iter().position(|unit| {
+                host_of(unit)
+                    .is_none_or(|host| state.hosts.get(&host).copied().unwrap_or(0) < self.config.per_host)
+            });
+            if let Some(unit) = free.and_then(|at| state.ready.remove(at)) {
+                let host = host_of(&unit);
+                if let Some(host) = &host {
+                    *state.hosts.entry(host.clone()).or_default() += 1;
+                }
+                state.active += 1;
+                return Some((unit, host));
+            }
+            state = changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// What is to be done for a task, and how its zip on disk is.
+    pub fn step(&self, task: &Task) -> (Step, Zip) {
+        let kept = self.state.kept.get(&task.name);
+        let zip = kept.map_or(Zip::Lost, |kept| self.store.check(&task.name, &kept.zip));
+        (plan::step(task, kept, &zip, self.config.mode), zip)
+    }
+
+    /// Everything that is not in git.
+    fn package(&self, task: &Task) -> Outcome {
+        let source = task.source.clone()?;
+        let (step, zip) = self.step(task);
+        let kept = self.state.kept.get(&task.name);
+        if let (Step::Unchanged, Some(kept)) = (step, kept) {
+            return self.keep(task, kept, zip);
+        }
+        let limits = &self.config.limits;
+        match &source.kind {
+            Kind::Name(name) => {
+                Err(Trouble::bad_source(format!("the source of a package cannot be a package name: {name}")))
+            }
+            Kind::Dir { path, .. } => {
+                let scan = directory::scan(Path::new(path), self.config.mode, limits, SystemTime::now())?;
+                if let (Step::Look, Some(kept)) = (step, kept)
+                    && kept.fingerprint.as_ref() == Some(&scan.fingerprint)
+                {
+                    return self.keep(task, kept, zip);
+                }
+                let content = Content {
+                    tree: scan.load()?,
+                    zip: None,
+                    resolved: String::new(),
+                    left_out: LeftOut {
+                        submodules: scan.submodules,
+                        dangling: scan.dangling,
+                        unverified: false,
+                    },
+                };
+                self.pack(task, content, scan.settled.then_some(scan.fingerprint))
+            }
+            Kind::File { path } => {
+                let content = file::read(Path::new(path), &task.checksum, limits)?;
+                if let (Step::Look, Some(kept)) = (step, kept)
+                    && kept.resolved == content.resolved
+                    && kept.source == task.source_text
+                {
+                    return self.keep(task, kept, zip);
+                }
+                self.pack(task, content, None)
+            }
+            Kind::FileUrl { url } => {
+                if let (Step::Ask, Some(kept)) = (step, kept)
+                    && web::server_checksum(self.client, url)?.as_ref() == Some(&kept.resolved)
+                {
+                    return self.keep(task, kept, zip);
+                }
+                let content = web::archive(self.client, url, &task.checksum, limits, &self.receive())?;
+                self.pack(task, content, None)
+            }
+            Kind::DirUrl { url } => {
+                let content = web::directory(self.client, url, limits, &self.receive())?;
+                self.pack(task, content, None)
+            }
+            Kind::Git { .. } | Kind::GitHub { .. } => match kept {
+                Some(kept) => self.keep(task, kept, zip),
+                None => Err(Trouble::bad_source("a git source that was not planned as one")),
+            },
+        }
+    }
+
+    /// Counts bytes of one transfer as they come.
+    fn receive(&self) -> impl Fn(u64) + Sync + '_ {
+        let seen = AtomicU64::new(0);
+        move |received| {
+            let before = seen.swap(received, Ordering::Relaxed);
+            let new = received.saturating_sub(before);
+            self.fetched_bytes.fetch_add(new, Ordering::Relaxed);
+            (self.on_bytes)(new);
+        }
+    }
+
+    /// The zip stays. Its checksum file is restored if need be, and facts follow the catalog entry.
+    fn keep(&self, task: &Task, kept: &Kept, zip: Zip) -> Outcome {
+        let (stamp, touched) = match zip {
+            Zip::Intact(stamp) => (stamp, false),
+            Zip::ChecksumLost(stamp) => {
+                let touched = self.store.put_checksum(&task.name, &stamp.sha1);
+                let touched = touched.map_err(|failure| self.give_up(failure))?;
+                (stamp, touched)
+            }
+            Zip::Lost => return Err(Trouble::gone("the archived zip is gone")),
+        };
+        let mut kept = Kept { zip: stamp, ..kept.clone() };
+        if kept.entry_key != task.entry_key {
+            let bytes = std::fs::read(self.store.zip(&task.name)).unwrap_or_default();
+            let unzipped = unzip::read(&bytes, &self.config.limits)?;
+            let before: BTreeSet<String> = kept.facts.findings.iter().map(|f| f.code.clone()).collect();
+            let left_out = LeftOut { unverified: before.contains("unverified"), ..LeftOut::default() };
+            let told = |code: &str| matches!(code, "submodule" | "dangling-link");
+            let remain: Vec<_> = kept.facts.findings.iter().filter(|f| told(&f.code)).cloned().collect();
+            kept.facts =
+                facts::examine(&task.name, &unzipped.tree.without_wrapper(), &task.entry, &left_out)?;
+            kept.facts.findings.extend(remain);
+            kept.facts.findings.sort();
+            kept.entry_key.clone_from(&task.entry_key);
+        }
+        Ok(Done { kept, touched })
+    }
+
+    /// Makes the zip and puts it in place.
+    fn pack(&self, task: &Task, content: Content, fingerprint: Option<String>) -> Outcome {
+        let facts = facts::examine(&task.name, &content.tree, &task.entry, &content.left_out)?;
+        let bytes = match content.zip {
+            Some(zip) => zip,
+            None => zip::write(&task.name, &content.tree)
+                .ok_or_else(|| Trouble::too_large("more than a zip file can hold (4 GiB)"))?,
+        };
+        let (stamp, touched) = self.store.put(&task.name, &bytes).map_err(|failure| self.give_up(failure))?;
+        let kept = self.kept(task, content.resolved, fingerprint, stamp, facts);
+        self.state.note(&kept);
+        Ok(Done { kept, touched })
+    }
+
+    fn kept(
+        &self,
+        task: &Task,
+        resolved: String,
+        fingerprint: Option<String>,
+        zip: Stamp,
+        facts: facts::Facts,
+    ) -> Kept {
+        let is_dir = matches!(task.source.as_ref().map(|source| &source.kind), Ok(Kind::Dir { .. }));
+        Kept {
+            making: State::making(),
+            package: task.name.clone(),
+            source: task.source_text.clone(),
+            checksum: task.checksum.clone(),
+            mode: if is_dir { self.config.mode } else { Mode::default() },
+            resolved,
+            fingerprint,
+            entry_key: task.entry_key.clone(),
+            zip,
+            facts,
+        }
+    }
+
+    /// Trouble with the archive itself ends the run: no package is to blame.
+    fn give_up(&self, failure: edge::Failure) -> Trouble {
+        self.stop.store(true, Ordering::Relaxed);
+        let trouble = Trouble::new(Cause::Refused, failure.message.clone());
+        lock(&self.broken).get_or_insert(failure);
+        trouble
+    }
+}
+
+/// What a repository gave for one package.
+enum Fetched {
+    Content(Box<Content>),
+    /// What is archived is what the reference stands for.
+    Same(Box<Done>),
+}
+
+/// Git: one conversation for all packages of a repository.
+impl Workshop<'_> {
+    fn repository(
+        &self,
+        url: &str,
+        tasks: &[Task],
+        indices: &[usize],
+    ) -> Vec<(usize, Result<Fetched, Trouble>)> {
+        let host = host_of_url(url);
+        if let Some((times, last)) =
+            lock(&self.silent).get(&host).filter(|(times, _)| *times >= GIVE_UP_AFTER)
+        {
+            let message =
+                format!("not asked: {host} did not answer {times} times in a row, last: {}", last.message);
+            let trouble = Trouble::new(Cause::Unreachable, message);
+            return indices.iter().map(|index| (*index, Err(trouble.clone()))).collect();
+        }
+        let mut results = Vec::new();
+        let fetched = self.patiently(|| {
+            results.clear();
+            self.converse(url, tasks, indices, &mut results)
+        });
+        let mut silent = lock(&self.silent);
+        match &fetched {
+            Err(trouble) if trouble.cause == Cause::Unreachable => {
+                let times = silent.get(&host).map_or(0, |(times, _)| *times) + 1;
+                silent.insert(host, (times, trouble.clone()));
+            }
+            _ => drop(silent.remove(&host)),
+        }
+        drop(silent);
+        if let Err(trouble) = fetched {
+            let told: BTreeSet<usize> = results.iter().map(|(index, _)| *index).collect();
+            let open = indices.iter().filter(|index| !told.contains(index));
+            results.extend(open.map(|index| (*index, Err(trouble.clone()))));
+        }
+        results
+    }
+
+    /// Tries again what may have been an accident on the way.
+    fn patiently(&self, mut attempt: impl FnMut() -> Result<(), Trouble>) -> Result<(), Trouble> {
+        let mut pause = Duration::from_millis(300);
+        for _ in 0..self.config.retries.min(3) {
+            match attempt() {
+                Err(trouble) if trouble.cause == Cause::Unreachable => {
+                    edge::say::detail(format!("{}; trying again", trouble.message));
+                    std::thread::sleep(pause);
+                    pause *= 3;
+                }
+                result => return result,
+            }
+        }
+        attempt()
+    }
+
+    fn converse(
+        &self,
+        url: &str,
+        tasks: &[Task],
+        indices: &[usize],
+        results: &mut Vec<(usize, Result<Fetched, Trouble>)>,
+    ) -> Result<(), Trouble> {
+        let watch = Watch {
+            silence: self.config.silence,
+            total: self.config.silence * 60,
+            received_bytes: self.config.limits.packed_bytes * 4,
+        };
+        let receive = self.receive();
+        let wants: BTreeMap<usize, Want> =
+            indices.iter().filter_map(|index| Some((*index, tasks[*index].want()?.1))).collect();
+        let all: BTreeSet<Want> = wants.values().cloned().collect();
+        let heads = match all.iter().any(|want| want.commit.is_none()) {
+            true => Heads::ask(url, &all, &watch, &receive)?,
+            false => Heads::default(),
+        };
+        let mut by_id: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+        for (index, want) in &wants {
+            let task = &tasks[*index];
+            let bad_commit = want.commit.as_deref().is_some_and(|id| !is_object_id(id));
+            let resolved = match bad_commit {
+                true => Err(Trouble::bad_source(format!("the checksum is no commit: {:?}", task.checksum))),
+                false => heads.resolve(url, want),
+            };
+            let id = match resolved {
+                Ok(id) => id,
+                Err(trouble) => {
+                    results.push((*index, Err(trouble)));
+                    continue;
+                }
+            };
+            let (step, zip) = self.step(task);
+            match self.state.kept.get(&task.name) {
+                Some(kept) if step == Step::Ask && kept.resolved == id => {
+                    results
+                        .push((*index, self.keep(task, kept, zip).map(|done| Fetched::Same(Box::new(done)))));
+                }
+                _ => by_id.entry(id).or_default().push(*index),
+            }
+        }
+        if by_id.is_empty() {
+            return Ok(());
+        }
+        let ids: BTreeMap<String, BTreeSet<Want>> = by_id
+            .iter()
+            .map(|(id, indices)| (id.clone(), indices.iter().map(|index| wants[index].clone()).collect()))
+            .collect();
+        let number = self.repositories.fetch_add(1, Ordering::Relaxed);
+        let dir = git::directory(&self.store.work_dir(), number);
+        let (repository, mut failed) = Repository::fetch(url, dir, &ids, &watch, &receive)?;
+        let mut parts = Vec::new();
+        for (id, indices) in by_id {
+            let commit = match failed.remove(&id) {
+                Some(trouble) => Err(trouble),
+                None => repository.list(&id),
+            };
+            for index in indices {
+                let path =
+                    tasks[index].source.as_ref().map(catalog::Source::subdirectory).unwrap_or_default();
+                let part = match &commit {
+                    Ok(commit) => commit.part(path, &self.config.limits),
+                    Err(trouble) => Err(trouble.clone()),
+                };
+                match part {
+                    Ok(part) => parts.push((index, id.clone(), part)),
+                    Err(trouble) => results.push((index, Err(trouble))),
+                }
+            }
+        }
+        let wanted: BTreeSet<String> = parts.iter().flat_map(|(_, _, part)| part.ids().cloned()).collect();
+        let blobs = repository.blobs(&wanted)?;
+        for (index, id, part) in parts {
+            let content = part.tree(&blobs).map(|tree| {
+                let left_out =
+                    LeftOut { submodules: part.submodules, dangling: part.dangling, unverified: false };
+                Fetched::Content(Box::new(Content { tree, zip: None, resolved: id, left_out }))
+            });
+            results.push((index, content));
+        }
+        Ok(())
+    }
+}
+
+fn is_object_id(text: &str) -> bool {
+    text.len() == 40 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+fn host_of(unit: &Unit) -> Option<String> {
+    match unit {
+        Unit::Repository { url, .. } => Some(host_of_url(url)),
+        Unit::Package(_) | Unit::Pack(..) => None,
+    }
+}
+
+fn host_of_url(url: &str) -> String {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    rest.split('/').next().unwrap_or(rest).to_ascii_lowercase()
+}
