@@ -31,6 +31,10 @@ impl ContentId {
     pub fn add(&mut self, name: &str, digest: EntryDigest) {
         self.0.insert(name.to_owned(), digest);
     }
+    /// Takes a package out.
+    pub fn remove(&mut self, name: &str) {
+        self.0.remove(name);
+    }
     /// The id: 32 lower-case hex digits.
     pub fn finish(&self) -> String {
         let mut hash = Sha256::new();
