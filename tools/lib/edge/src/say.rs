@@ -53,6 +53,19 @@ pub fn detail(message: impl AsRef<str>) {
     }
 }
 
+/// Text of several lines for people, as it is: a difference, a plan. Silenced by `-q`.
+pub fn text(text: &str) {
+    if is_quiet() || text.is_empty() {
+        return;
+    }
+    if JSON.load(Relaxed) {
+        return emit("info", text, &[], None);
+    }
+    crate::progress::suspend(|| {
+        let _ = std::io::stderr().lock().write_all(text.as_bytes());
+    });
+}
+
 /// Something is not as it should be, but the work goes on. Silenced by `-q`.
 pub fn warning(message: impl AsRef<str>, hint: Option<&str>) {
     if !is_quiet() {
