@@ -343,7 +343,7 @@ mod tests {
             .map(|arg| arg.get_id().as_str())
             .filter(|id| *id != "platform")
             .collect();
-        let mut table: Vec<&str> = ORDERED.collect();
+        let mut table: Vec<&str> = ORDERED.to_vec();
         let mut sorted = options.clone();
         table.sort_unstable();
         sorted.sort_unstable();

@@ -106,10 +106,9 @@ fn copy(from: &Path, to: &Path, below: &Path, files: &Files) -> std::io::Result<
     }
     // an entry that only pkgs-all had
     for (path, text) in files {
-        if path.parent() == Some(below) && !made.contains(path) {
-            if let Some(text) = text {
-                write(&to.join(path), text, None)?;
-            }
+        let missing = path.parent() == Some(below) && !made.contains(path);
+        if let Some(text) = text.as_ref().filter(|_| missing) {
+            write(&to.join(path), text, None)?;
         }
     }
     let (dir, like) = (to.join(below), fs::metadata(from.join(below))?);
