@@ -4,7 +4,7 @@ use crate::args::Exec;
 use crate::drivers::{self, Request};
 use crate::store::{Seat, Store};
 use contract::testbed::Usage;
-use edge::{Context, Exit, Failure, Result};
+use edge::{Context, Exit, Failure, Result, say};
 use rustix::fs::{FlockOperation, flock};
 use std::ffi::OsString;
 use std::fs::File;
@@ -52,6 +52,10 @@ pub fn enter(seat: &Seat, request: &Request) -> Result<Command> {
 fn finish(seat: &Seat, status: ExitStatus) -> Result<()> {
     match status.code() {
         Some(code) => std::process::exit(code),
+        None if seat.dir.join("disk-full").exists() => {
+            say::warning(format!("ended the commands in \"{}\": its disk is full", seat.instance.id), None);
+            std::process::exit(137)
+        }
         None => Err(Failure::try_again(format!(
             "cannot run the command in \"{}\": the machine ended under it",
             seat.instance.id

@@ -34,11 +34,19 @@ pub struct Started {
 }
 
 impl Started {
+    /// Lets the instance live; it is this program's own, whose end ends it.
+    pub fn alive(self) -> Result<Alive> {
+        self.confirm().map(|()| Alive)
+    }
+
     /// The caller knows about the instance now: it may live.
     pub fn confirm(mut self) -> Result<()> {
         self.keeper.write_all(b"k").context(Exit::TryAgain, || "cannot keep the instance".to_owned())
     }
 }
+
+/// An instance that was let live.
+pub struct Alive;
 
 /// Starts a keeper for the instance. `lock` is the held lock of the instance: it becomes the keeper's.
 pub fn start(store: &Store, seat: &Seat, lock: File) -> Result<Started> {

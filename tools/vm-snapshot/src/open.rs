@@ -3,7 +3,7 @@
 use crate::args::Open;
 use crate::drivers::{self, Driver};
 use crate::exec::busy_file;
-use crate::keeper;
+use crate::keeper::{self, Started};
 use crate::machines::Loaded;
 use crate::owner::Owner;
 use crate::snapshots::{self, Snapshot};
@@ -23,15 +23,25 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Opens a fresh instance and prints its testbed.
 pub fn open(store: &Store, loaded: &Loaded, name: &str, options: &Open) -> Result<()> {
+    let (seat, started, took) = begin(store, loaded, name, options)?;
+    edge::out::json_document(&testbed(store, &seat, took)?)?;
+    edge::out::flush()?;
+    started.confirm()
+}
+
+/// Opens a fresh instance. It ends with this program unless it is confirmed.
+pub fn begin(
+    store: &Store,
+    loaded: &Loaded,
+    name: &str,
+    options: &Open,
+) -> Result<(Seat, Started, Duration)> {
     let begun = Instant::now();
     let machine = with_limits(loaded.find(name)?, options);
     store.sweep();
     let (seat, lock) = claim(store, loaded, machine, options)?;
     let started = keeper::start(store, &seat, lock)?;
-    let testbed = testbed(store, &seat, begun.elapsed())?;
-    edge::out::json_document(&testbed)?;
-    edge::out::flush()?;
-    started.confirm()
+    Ok((seat, started, begun.elapsed()))
 }
 
 fn with_limits(mut machine: Machine, options: &Open) -> Machine {
@@ -396,12 +406,9 @@ fn random_hex(bytes: usize) -> Result<String> {
 
 /// Makes a machine ready: checks its settings and the host, by opening an instance and closing it.
 pub fn create(store: &Store, loaded: &Loaded, name: &str) -> Result<()> {
-    let machine = loaded.find(name)?;
-    store.sweep();
     let options = Open { owner: Some(std::process::id().cast_signed()), ..Open::default() };
-    let (seat, lock) = claim(store, loaded, machine, &options)?;
-    let started = keeper::start(store, &seat, lock)?;
-    let testbed = testbed(store, &seat, Duration::ZERO)?;
+    let (seat, started, took) = begin(store, loaded, name, &options)?;
+    let testbed = testbed(store, &seat, took)?;
     drop(started);
     close(store, &seat.instance.id)?;
     edge::out::json_document(&serde_json::json!({

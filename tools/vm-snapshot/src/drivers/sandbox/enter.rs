@@ -8,6 +8,7 @@
 //! ends with it.
 
 use super::init::{die_with_parent, mount_proc};
+use super::watch::Limits;
 use super::{Note, plan};
 use crate::process::{Fork, UnshareFlags, before_exec, fork, unshare};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, WaitStatus};
@@ -90,7 +91,14 @@ fn outside(dir: &Path, parent: Option<i32>, job: &Job) -> io::Result<u8> {
             drop((lifeline, entrances));
             let code = outcome(pid)?;
             drop(held);
-            code.ok_or_else(|| io::Error::other("it ended under the command"))
+            match code {
+                Some(code) => Ok(code),
+                None => {
+                    // killed under the command: `exec` says so
+                    rustix::process::kill_process(rustix::process::getpid(), Signal::KILL)?;
+                    Ok(75)
+                }
+            }
         }
     }
 }
@@ -112,7 +120,7 @@ fn between(
             if let Err(error) = code {
                 machine_trouble("mounts", &error);
             }
-            std::process::exit(command(entrances, job).into())
+            std::process::exit(command(entrances, &note.watched, job).into())
         }
         Fork::Parent(pid) => {
             drop((lifeline, entrances));
@@ -166,7 +174,7 @@ fn join(note: &Note, init: &OwnedFd) -> io::Result<()> {
 }
 
 /// Process 1: starts the command, waits for it, and buries the orphans.
-fn command(entrances: Vec<File>, job: &Job) -> u8 {
+fn command(entrances: Vec<File>, watched: &Limits, job: &Job) -> u8 {
     let _ = rustix::process::setsid();
     let Some((program, rest)) = job.argv.split_first() else { return 0 };
     if let Err(error) = rustix::process::chdir(job.cwd.as_os_str()) {
@@ -175,8 +183,11 @@ fn command(entrances: Vec<File>, job: &Job) -> u8 {
     }
     let mut command = Command::new(program);
     command.args(rest).env_clear().envs(job.env.iter().map(|(key, value)| (key, value)));
-    let root = job.root;
-    before_exec(&mut command, move || become_the_user(&entrances, root));
+    let (root, limits) = (job.root, watched.clone());
+    before_exec(&mut command, move || {
+        limits.apply()?;
+        become_the_user(&entrances, root)
+    });
     let child = match command.spawn() {
         Ok(child) => child,
         Err(error) if error.raw_os_error() == Some(rustix::io::Errno::AGAIN.raw_os_error()) => {

@@ -1,10 +1,12 @@
 //! Carries out a plan: the keeper's side, and `init`, process 1 of the sandbox, which holds its namespaces.
 
 use super::cgroup::Groups;
+use super::disk::{self, Disk, Keeping};
 use super::host::Host;
 use super::plan::{self, Plan, Step};
-use super::{Note, disk, skin};
-use crate::drivers::Running;
+use super::watch::{Counters, Watch};
+use super::{Note, skin};
+use crate::drivers::{Running, Tick};
 use crate::owner::Owner;
 use crate::process::{Fork, UnshareFlags, fork, unshare};
 use crate::store::Seat;
@@ -17,8 +19,11 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+/// How often to look at a disk.
+const DISK_EVERY: Duration = Duration::from_millis(250);
 
 /// Makes the sandbox; runs in the keeper.
 pub fn start(seat: &Seat) -> Result<Running> {
@@ -26,19 +31,20 @@ pub fn start(seat: &Seat) -> Result<Running> {
     let trouble = |what: &str, error: io::Error| {
         Failure::try_again(format!("cannot open machine \"{}\": {what}: {error}", seat.instance.machine.name))
     };
-    let disk = disk::prepare(seat, &host).map_err(|error| trouble("disk", error))?;
+    let disk = Disk::prepare(seat, &host).map_err(|error| trouble("disk", error))?;
     let skins = seat.dir.ancestors().nth(2).unwrap_or(&seat.dir).join("skins");
     // the skin depends on the plan, and the plan only on where the skin is
     let items = plan::plan(seat, &host, Path::new(""), &disk.dir).skin;
     let skin = skin::directory(&skins, &items, &host).map_err(|error| trouble("skin", error))?;
     let plan = plan::plan(seat, &host, &skin, &disk.dir);
     let root = seat.dir.join("root");
-    make_dirs(&plan, &disk.dir, &root).map_err(|error| trouble("directories", error))?;
+    fs::create_dir_all(&root).map_err(|error| trouble("directories", error))?;
     let groups = Groups::make(seat);
+    let watch = Watch::needed(seat, &groups, disk.keeping);
     let isolated = isolate(&plan, &host);
-    let pid = isolated.and_then(|()| spawn_init(&plan, &root));
-    let pid = match pid {
-        Ok(pid) => pid,
+    let begun = isolated.and_then(|()| spawn_init(&plan, &disk, &root, &watch));
+    let (pid, wire) = match begun {
+        Ok(begun) => begun,
         Err(error) => {
             groups.remove();
             return Err(explain(seat, &host, &error));
@@ -49,20 +55,52 @@ pub fn start(seat: &Seat) -> Result<Running> {
         user_map: plan.user_map.is_some(),
         own_network: plan.own_network,
         disk: disk.dir.clone(),
-        disk_limit: disk.limit.clone(),
+        disk_keeping: disk.keeping,
+        watched: watch.limits.clone(),
         groups: groups.clone(),
     };
+    let tick = match disk.keeping {
+        Keeping::None => None,
+        _ => {
+            Some(watch_disk(seat, &disk, pid, wire.try_clone().map_err(|error| trouble("lifeline", error))?))
+        }
+    };
     let end = move || {
+        // the lifeline of init was held until here
+        let _wire = wire;
         let _ = rustix::process::kill_process(pid, Signal::KILL);
         let _ = rustix::process::waitpid(Some(pid), WaitOptions::empty());
         groups.remove();
     };
     Ok(Running {
         watch: note.init.watch(),
-        tick: disk.tick(seat, pid),
+        tick,
         note: serde_json::to_value(&note).map_err(|error| Failure::bug(error.to_string()))?,
         end: Box::new(end),
     })
+}
+
+/// Notes when the disk is full; where the kernel does not keep the limit, everything inside is killed then.
+fn watch_disk(seat: &Seat, disk: &Disk, init: Pid, mut orders: io::PipeWriter) -> Tick {
+    let (upper, full) = (disk.dir.join("upper"), seat.dir.join("disk-full"));
+    let limit = seat.instance.machine.disk_mb << 20;
+    let root = PathBuf::from(format!("/proc/{}/root", init.as_raw_nonzero()));
+    let watched = disk.keeping == Keeping::Watched;
+    let action = move || {
+        if watched {
+            let (over, next) = disk::look(&upper, limit);
+            if over {
+                let _ = fs::write(&full, "");
+                let _ = orders.write_all(b"k");
+            }
+            return next;
+        }
+        if disk::used_of_file_system(&root).is_some_and(|(_, full)| full) {
+            let _ = fs::write(&full, "");
+        }
+        DISK_EVERY
+    };
+    Tick { every: DISK_EVERY, action: Box::new(action) }
 }
 
 /// What to say when the kernel refuses: which step, and what a person can do.
@@ -79,8 +117,7 @@ fn explain(seat: &Seat, host: &Host, error: &io::Error) -> Failure {
     }
 }
 
-fn make_dirs(plan: &Plan, disk: &Path, root: &Path) -> io::Result<()> {
-    fs::create_dir_all(root)?;
+fn make_dirs(plan: &Plan, disk: &Path) -> io::Result<()> {
     // a work directory serves one mount
     crate::store::remove_tree(&disk.join("work"));
     for part in &plan.parts {
@@ -106,22 +143,21 @@ fn isolate(plan: &Plan, host: &Host) -> io::Result<()> {
     fs::write("/proc/self/gid_map", format!("{inside} {} 1", host.gid)).map_err(step("group numbers"))
 }
 
-fn spawn_init(plan: &Plan, root: &Path) -> io::Result<Pid> {
+/// Starts process 1 and waits until the sandbox is ready. The pipe given back is its lifeline, and takes orders.
+fn spawn_init(plan: &Plan, disk: &Disk, root: &Path, watch: &Watch) -> io::Result<(Pid, io::PipeWriter)> {
     let (mut ready, say) = io::pipe()?;
-    let (lifeline, held) = io::pipe()?;
+    let (lifeline, wire) = io::pipe()?;
     match fork()? {
         Fork::Child => {
-            drop((ready, held));
-            init(plan, root, say.into(), &lifeline.into());
+            drop((ready, wire));
+            init(plan, disk, root, watch, say.into(), &lifeline.into());
         }
         Fork::Parent(pid) => {
             drop((say, lifeline));
-            // held by the keeper for as long as it lives
-            std::mem::forget(held);
             let mut said = String::new();
             let _ = ready.read_to_string(&mut said);
             if said == "ready" {
-                return Ok(pid);
+                return Ok((pid, wire));
             }
             let _ = rustix::process::waitpid(Some(pid), WaitOptions::empty());
             Err(io::Error::other(if said.is_empty() { "init died".to_owned() } else { said }))
@@ -129,10 +165,11 @@ fn spawn_init(plan: &Plan, root: &Path) -> io::Result<Pid> {
     }
 }
 
-/// Process 1 of the sandbox.
-fn init(plan: &Plan, root: &Path, say: OwnedFd, lifeline: &OwnedFd) -> ! {
+/// Process 1 of the sandbox. A byte on the lifeline is the order to kill everybody else.
+fn init(plan: &Plan, disk: &Disk, root: &Path, watch: &Watch, say: OwnedFd, lifeline: &OwnedFd) -> ! {
     let mut say = File::from(say);
-    let made = die_with_parent(lifeline).and_then(|()| enter_new_world(plan, root));
+    let mut counters = Counters::open(watch);
+    let made = die_with_parent(lifeline).and_then(|()| enter_new_world(plan, disk, root));
     match made {
         Ok(()) => {
             let _ = say.write_all(b"ready");
@@ -146,9 +183,13 @@ fn init(plan: &Plan, root: &Path, say: OwnedFd, lifeline: &OwnedFd) -> ! {
     loop {
         // a command whose caller was killed ends up here; that is rare, so now and then is often enough
         while matches!(rustix::process::wait(WaitOptions::NOHANG), Ok(Some(_))) {}
+        let nap = counters.look();
         let mut fds = [PollFd::new(lifeline, PollFlags::IN)];
-        if matches!(poll(&mut fds, Some(&Timespec { tv_sec: 2, tv_nsec: 0 })), Ok(1..)) {
-            std::process::exit(0);
+        if matches!(poll(&mut fds, Some(&nap)), Ok(1..)) {
+            match rustix::io::read(lifeline, &mut [0; 64]) {
+                Ok(1..) => crate::process::kill_everyone_below(),
+                _ => std::process::exit(0),
+            }
         }
     }
 }
@@ -164,7 +205,7 @@ pub fn die_with_parent(lifeline: &OwnedFd) -> io::Result<()> {
     Ok(())
 }
 
-fn enter_new_world(plan: &Plan, root: &Path) -> io::Result<()> {
+fn enter_new_world(plan: &Plan, disk: &Disk, root: &Path) -> io::Result<()> {
     let null = File::options().read(true).write(true).open("/dev/null")?;
     rustix::stdio::dup2_stdin(&null)?;
     let mut namespaces = UnshareFlags::NEWNS | UnshareFlags::NEWIPC | UnshareFlags::NEWUTS;
@@ -174,6 +215,8 @@ fn enter_new_world(plan: &Plan, root: &Path) -> io::Result<()> {
     unshare(namespaces).map_err(step("namespaces"))?;
     rustix::mount::mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         .map_err(|error| step("private mounts")(error.into()))?;
+    disk.mount().map_err(step("disk image"))?;
+    make_dirs(plan, &disk.dir).map_err(step("directories"))?;
     rustix::process::umask(rustix::fs::Mode::empty());
     for one in &plan.steps {
         carry_out(one, root).map_err(|error| step(&format!("{one:?}"))(error))?;
@@ -284,6 +327,3 @@ fn mount(source: &str, at: &Path, kind: &str, flags: MountFlags, data: &str) -> 
     }
     Ok(rustix::mount::mount(source, at, kind, flags, Some(data.as_c_str()))?)
 }
-
-/// How often to look when something has to be looked at.
-pub const LOOK_EVERY: Duration = Duration::from_millis(250);

@@ -13,6 +13,7 @@ mod init;
 mod network;
 mod plan;
 mod skin;
+mod watch;
 
 use super::{Driver, Request, Running, check_settings, setting_list};
 use crate::owner::Owner;
@@ -24,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitCode};
 
 pub use enter::role as enter_role;
 
@@ -38,12 +39,42 @@ pub struct Note {
     pub user_map: bool,
     pub own_network: bool,
     pub disk: PathBuf,
-    pub disk_limit: Option<String>,
+    pub disk_keeping: disk::Keeping,
+    /// Limits kept without control groups.
+    pub watched: watch::Limits,
     pub groups: cgroup::Groups,
 }
 
 fn note(seat: &Seat) -> Option<Note> {
     serde_json::from_value(seat.running()?).ok()
+}
+
+/// The role `internal-freeze DIR LAYER`: copies the state of an instance out of its disk image.
+pub fn freeze_role(args: &[OsString]) -> ExitCode {
+    let freeze = |dir: &Path, layer: &Path| {
+        use rustix::mount::{MountPropagationFlags, mount_change};
+        crate::process::unshare(crate::process::UnshareFlags::NEWNS)?;
+        mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
+        let disk = disk::Disk {
+            dir: dir.join("disk"),
+            image: Some(dir.join("disk.img")),
+            keeping: disk::Keeping::FileSystem,
+        };
+        disk.mount()?;
+        // whiteouts, owners, links and extended attributes and all
+        let copied = Command::new("cp").arg("-a").arg(disk.dir.join("upper")).arg(layer).status()?;
+        if copied.success() { Ok(()) } else { Err(std::io::Error::other(format!("cp ended with {copied}"))) }
+    };
+    match args {
+        [dir, layer] => match freeze(Path::new(dir), Path::new(layer)) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("{error}");
+                ExitCode::FAILURE
+            }
+        },
+        _ => ExitCode::from(2),
+    }
 }
 
 impl Driver for Sandbox {
@@ -141,11 +172,16 @@ impl Driver for Sandbox {
         let Some(note) = note(seat) else { return };
         usage.alive = note.init.is_alive();
         note.groups.usage(usage);
-        let bytes = disk::used_bytes(&note.disk.join("upper"));
-        usage.disk_mb = Some((bytes as f64 / 1048576.0 * 100.0).round() / 100.0);
-        if note.disk_limit.is_some() {
-            usage.disk_full = Some(seat.dir.join("disk-full").exists());
-        }
+        watch::usage(seat, &note.watched, usage);
+        let (bytes, full) = match note.disk_keeping {
+            disk::Keeping::FileSystem => {
+                disk::used_of_file_system(Path::new(&format!("/proc/{}/root", note.init.pid))).unzip()
+            }
+            _ => (Some(disk::used_of_directory(&note.disk.join("upper"))), None),
+        };
+        usage.disk_mb = bytes.map(|bytes| (bytes as f64 / 1048576.0 * 100.0).round() / 100.0);
+        // full now, or seen full before: a program may tidy up after it failed
+        usage.disk_full = Some(full.unwrap_or(false) || seat.dir.join("disk-full").exists());
         if note.own_network {
             usage.network_refusals = network::refusals(note.init.pid);
         }
@@ -163,11 +199,11 @@ impl Driver for Sandbox {
             for (what, name) in
                 [("memory", "limits-memory"), ("processes", "limits-processes"), ("cpu", "limits-cpu")]
             {
-                if note.groups.enforced.iter().any(|have| have == what) {
+                if note.groups.enforced.iter().any(|have| have == what) || note.watched.keeps(what) {
                     has.push(name);
                 }
             }
-            if note.disk_limit.is_some() {
+            if note.disk_keeping != disk::Keeping::None {
                 has.push("limits-disk");
             }
         }
@@ -183,10 +219,28 @@ impl Driver for Sandbox {
     }
 
     fn freeze(&self, seat: &Seat, layer: &Path) -> Result<()> {
-        let disk = note(seat).map_or_else(|| seat.dir.clone(), |note| note.disk);
-        fs::rename(disk.join("upper"), layer)
-            .context(Exit::CantCreate, || format!("cannot keep the state of \"{}\"", seat.instance.id))?;
-        crate::store::remove_tree(&disk.join("work"));
+        let disk = disk::Disk::of(seat);
+        let cannot = || format!("cannot keep the state of \"{}\"", seat.instance.id);
+        if disk.image.is_none() {
+            fs::rename(disk.dir.join("upper"), layer).context(Exit::CantCreate, cannot)?;
+            crate::store::remove_tree(&disk.dir.join("work"));
+            return Ok(());
+        }
+        let exe =
+            std::env::current_exe().context(Exit::Software, || "cannot find this program".to_owned())?;
+        let new = layer.with_extension("new");
+        let made = Command::new(exe)
+            .args([OsString::from("internal-freeze"), seat.dir.clone().into(), new.clone().into()])
+            .output()
+            .context(Exit::TryAgain, cannot)?;
+        if !made.status.success() {
+            crate::store::remove_tree(&new);
+            return Err(
+                Failure::cant_create(cannot()).detail("cause", String::from_utf8_lossy(&made.stderr).trim())
+            );
+        }
+        fs::rename(&new, layer).context(Exit::CantCreate, cannot)?;
+        fs::remove_file(seat.dir.join("disk.img")).context(Exit::CantCreate, cannot)?;
         Ok(())
     }
 }
