@@ -163,6 +163,9 @@ fn entries(dir: &Path) -> std::result::Result<Vec<(String, Hash)>, String> {
         });
         return items.collect();
     }
+    if !dir.join("pkgs").exists() {
+        return Err("catalog: neither pkgs-all nor pkgs is there".to_owned());
+    }
     let names = read_value(&dir.join("pkgs")).map_err(|why| format!("catalog/pkgs: {why}"))?;
     let names = names.as_list().ok_or("catalog/pkgs: not a list")?;
     let read_entry = |name: &Value| {

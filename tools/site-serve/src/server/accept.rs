@@ -5,8 +5,8 @@ use std::net::TcpListener;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-/// Enough for a head, a path and a piece of a file on the way.
-const STACK_BYTES: usize = 256 * 1024;
+/// Compressing takes most of it, in an unoptimised build; only what is touched costs memory.
+const STACK_BYTES: usize = 2 << 20;
 
 #[derive(Default)]
 struct Places {

@@ -8,13 +8,16 @@ use super::range::{self, Range};
 use super::request::{Method, Refusal, Request};
 use super::tree::open_below;
 use super::validators::{Condition, Validators};
+use rustix::fs::{AtFlags, Dir, FileType, statat};
 use rustix::io::Errno;
+use std::ffi::OsStr;
 use std::fs::{File, Metadata};
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 /// A directory is read up to here; what is beyond is not listed.
 const LISTING_MAX: usize = 200_000;
@@ -100,7 +103,7 @@ impl Site {
         {
             return answer;
         }
-        match entries(&mount.dir.join(relative)) {
+        match entries(&file, &mount.dir, relative) {
             Ok(entries) => self.answer_directory(request, entries),
             Err(error) => self.cannot_open(request, &error),
         }
@@ -216,19 +219,28 @@ impl Site {
     }
 }
 
-/// The entries of a directory that are for showing: no dot files, no temporary ones.
-fn entries(dir: &PathBuf) -> io::Result<Vec<Entry>> {
+/// The entries of a directory that are for showing: no dot files, no temporary ones, no links that lead outside.
+fn entries(opened: &File, dir: &Path, relative: &Path) -> io::Result<Vec<Entry>> {
     let mut entries = Vec::new();
-    for entry in std::fs::read_dir(dir)?.take(LISTING_MAX) {
+    for entry in Dir::read_from(opened)?.take(LISTING_MAX) {
         let entry = entry?;
-        let name = std::os::unix::ffi::OsStringExt::into_vec(entry.file_name());
+        let name = entry.file_name().to_bytes();
         if name.starts_with(b".") {
             continue;
         }
-        // follows links, as a click on it would; what is gone meanwhile is left out
-        let Ok(metadata) = std::fs::metadata(entry.path()) else { continue };
-        let modified = metadata.modified().ok();
-        entries.push(Entry { file: !metadata.is_dir(), name, size_bytes: metadata.len(), modified });
+        // what is gone meanwhile is left out
+        let Ok(stat) = statat(opened, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW) else { continue };
+        let mut kind = FileType::from_raw_mode(stat.st_mode);
+        let (mut size_bytes, mut modified_s) = (stat.st_size.cast_unsigned(), stat.st_mtime);
+        if kind.is_symlink() {
+            let target = open_below(dir, &relative.join(OsStr::from_bytes(name)));
+            let Ok(metadata) = target.and_then(|file| file.metadata()) else { continue };
+            kind = FileType::from_raw_mode(metadata.mode());
+            (size_bytes, modified_s) = (metadata.size(), metadata.mtime());
+        }
+        let modified =
+            u64::try_from(modified_s).ok().map(|s| SystemTime::UNIX_EPOCH + Duration::from_secs(s));
+        entries.push(Entry { file: !kind.is_dir(), name: name.to_vec(), size_bytes, modified });
     }
     Ok(entries)
 }

@@ -72,7 +72,10 @@ impl Mounts {
                 Failure::new(Exit::Unavailable, message)
                     .hint("name a directory that is there and can be read")
             };
-            let dir = mount.dir.canonicalize().map_err(|error| cannot(&error))?;
+            let dir = mount.dir.canonicalize().map_err(|error| {
+                let why = error.to_string();
+                cannot(&why.split(" (os error").next().unwrap_or_default().to_lowercase())
+            })?;
             if !dir.is_dir() {
                 return Err(cannot(&"not a directory"));
             }

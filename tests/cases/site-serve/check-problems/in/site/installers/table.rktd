@@ -1,0 +1,1 @@
+#hash(("Gone" . "gone.sh") ("Empty" . "empty.sh") ("Outside" . "../../etc/passwd") ("Changed" . "changed.sh"))

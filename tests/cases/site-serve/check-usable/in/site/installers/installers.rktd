@@ -1,0 +1,1 @@
+#hash(("{2} Racket | {2} Linux | {1} 64-bit x86_64; built on Debian 10" . #hash((filename . "racket-8.7-x86_64-linux.sh") (size . 24) (sha1 . "8e582e1d5fb4dc68f99a230d98275f36d58f7a41") (sha256 . "c934151827e4e5221df76dfbb39173ac640ee517740c54ee4e196f8dbf3660e0"))))
