@@ -75,10 +75,11 @@ impl TestCounter {
             Counts::Failure => {
                 self.failed += 1;
                 let message = group("message").map(squeeze).filter(|text| !text.is_empty());
-                // a case without a name is told by what it checks
-                let name = group("name").filter(|name| !name.is_empty()).map(str::to_owned);
+                // a case without a name is told by what it checks, and where
+                let place = [group("check"), group("location")].into_iter().flatten().collect::<Vec<_>>().join(" at ");
+                let name = group("name").unwrap_or(&place).to_owned();
                 if self.cases.len() < MAX_FAILURES {
-                    self.cases.insert(TestFailure { file, name: name.or_else(|| message.clone()), message });
+                    self.cases.insert(TestFailure { file, name: Some(name).filter(|name| !name.is_empty()), message });
                 }
             }
             Counts::FileMessage => {

@@ -269,12 +269,12 @@ fn message_of(rule: &Rule, groups: &Captures, text: &str) -> String {
         Some(template) => {
             let names = groups_of(template);
             names.iter().fold(template.clone(), |message, name| {
-                message.replace(&format!("{{{name}}}"), group(name).unwrap_or("?"))
+                message.replace(&format!("{{{name}}}"), group(name).unwrap_or(""))
             })
         }
         None => group("message").map_or_else(|| matching_line(groups, text).to_owned(), str::to_owned),
     };
-    shorten(&message.replace("\\n", "\n").split_whitespace().collect::<Vec<_>>().join(" "))
+    shorten(&message.replace("\\n", "\n").replace("\\\"", "\"").split_whitespace().collect::<Vec<_>>().join(" "))
 }
 
 fn groups_of(template: &str) -> Vec<String> {

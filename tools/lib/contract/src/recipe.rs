@@ -99,7 +99,8 @@ pub struct Rule {
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct TestRule {
-    /// Regular expression for one line; groups `file`, `name`, `message`, `passed`, `failed`, `total`, `text`.
+    /// Regular expression for one line; groups `file`, `name`, `check`, `location` (the name of a case that has none),
+    /// `message`, `passed`, `failed`, `total`, `text`.
     pub pattern: String,
     pub counts: Counts,
     /// For [`Counts::Text`]: the rule for what is found in the group `text`, once its `\n`, `\"`, `\\` are resolved.

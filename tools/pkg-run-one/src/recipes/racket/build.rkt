@@ -7,7 +7,7 @@
          pkg/lib
          setup/setup
          setup/option
-         setup/getinfo
+         raco/command-name
          "marks.rkt"
          "catalogs.rkt")
 
@@ -23,16 +23,12 @@
   (try "install" #:go-on? #t
     (lambda ()
       (use-catalogs! (list (own-catalog work archive packages) built archive))
-      (apply pkg-install-command #:scope 'user #:auto #t #:jobs jobs packages))))
+      (parameterize ([current-command-name 'pkg])
+        (apply pkg-install-command #:scope 'user #:auto #t #:jobs jobs packages)))))
 
 (define table (installed-pkg-table #:scope 'user))
 (define here (filter (lambda (p) (hash-has-key? table p)) packages))
 (define (directory-of p) (pkg-directory p))
-
-(define (info-of p)
-  (with-handlers ([void (lambda (e) #f)])
-    (define dir (directory-of p))
-    (and dir (get-info/full dir #:namespace (make-base-namespace)))))
 
 ;; What a package adds to an installation: asked of the package manager, not guessed.
 (define (tell-adds p)

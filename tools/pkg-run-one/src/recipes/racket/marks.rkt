@@ -7,6 +7,13 @@
 (define word (or (getenv "DOWNSTREAM_MARK") "@downstream"))
 (void (environment-variables-set! (current-environment-variables) #"DOWNSTREAM_MARK" #f))
 
+;; "before:PHASE" or "after:PHASE": a person wants the machine as it is then.
+(define stop (or (getenv "DOWNSTREAM_STOP") ""))
+(define (stop-at where name)
+  (when (equal? stop (string-append where name))
+    (mark 'stopped name)
+    (exit 0)))
+
 ;; json's `write-json` would do, at the price of loading it: this is all of it that marks need.
 (define (write-value v out)
   (cond
@@ -53,8 +60,12 @@
   (newline out)
   (flush-output out))
 
-(define (begin-phase name) (mark 'begin name))
-(define (end-phase name exit-code) (mark 'end name 'exit_code exit-code))
+(define (begin-phase name)
+  (stop-at "before:" name)
+  (mark 'begin name))
+(define (end-phase name exit-code)
+  (mark 'end name 'exit_code exit-code)
+  (stop-at "after:" name))
 
 ;; Runs the body of a phase. An exception ends it with 1 (its message goes to stderr, as raco would print it), a call of
 ;; `exit` with its code; otherwise 0. A phase that fails ends the process, unless it is told to go on.

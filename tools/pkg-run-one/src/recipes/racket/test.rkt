@@ -1,14 +1,15 @@
 #lang racket/base
 ;; racket test.rkt WORK ARCHIVE BUILT JOBS PACKAGE...
-;; In another fresh machine: installs the built form and runs `raco test --drdr --package`.
+;; In another fresh machine: installs the built form and runs `raco test --drdr --package`, both in this process.
 ;;
 ;; Minimal Racket has no `raco test`: it belongs to compiler-lib, which depends on rackunit-lib and more. Were those
 ;; installed for the tool's sake, a package could use them without declaring it, and a changed rackunit-lib could never
 ;; be tested. So the two modules that `raco test` consists of are the *last* collection root here, alone: whatever the
 ;; package under test or its dependencies bring comes first, and nothing else comes with them.
 (require (only-in pkg pkg-install-command)
+         (only-in pkg/lib pkg-directory)
          setup/dirs
-         compiler/find-exe
+         raco/command-name
          "marks.rkt"
          "catalogs.rkt")
 
@@ -63,14 +64,17 @@
       (write (hash-set config 'links-search-files
                        (append (hash-ref config 'links-search-files '(#f)) (list (path->bytes links))))
              o)))
-  dir)
+  (values dir links))
 
 (void
  (try "test-install"
    (lambda ()
      (use-catalogs! (list built archive))
      ;; documents were judged when the package was built
-     (apply pkg-install-command #:scope 'user #:auto #t #:jobs jobs #:no-docs #t packages))))
+     (parameterize ([current-command-name 'pkg])
+       (apply pkg-install-command #:scope 'user #:auto #t #:jobs jobs #:no-docs #t packages))
+     (for ([p (in-list packages)])
+       (mark 'package p 'dir (pkg-directory p))))))
 
 (void
  (try "test"
@@ -80,13 +84,14 @@
        (mark 'trouble "no test runner: neither the installation nor the archive has compiler-lib")
        (exit 1))
      (when runner
-       (environment-variables-set! (current-environment-variables) #"PLTCONFIGDIR"
-                                   (path->bytes (configuration-with runner))))
-     (flush-output)
-     (define-values (process out in err)
-       (apply subprocess (current-output-port) #f (current-error-port)
-              (find-exe) "-N" "raco test" "-l-" "compiler/commands/test" "--drdr" "--package" packages))
-     (close-output-port in)
-     (subprocess-wait process)
-     (exit (subprocess-status process)))))
+       (define-values (configuration links) (configuration-with runner))
+       ;; for the processes that it starts, one for each file, and for this one
+       (environment-variables-set! (current-environment-variables) #"PLTCONFIGDIR" (path->bytes configuration))
+       (current-library-collection-links (append (current-library-collection-links) (list links))))
+     (parameterize ([current-command-name 'test]
+                    [current-command-line-arguments (list->vector (list* "--drdr" "--package" packages))])
+       (dynamic-require 'compiler/commands/test #f)
+       ;; it has a `main` where it does not run at once
+       (when (module-declared? '(submod compiler/commands/test main) #t)
+         (dynamic-require '(submod compiler/commands/test main) #f))))))
 (mark 'done #t)
