@@ -1,6 +1,205 @@
-use crate::args::Config;
-use edge::{Done, Result};
+use crate::args::{Config, IfThere};
+use crate::gather::{Gathered, Shape, catalog_id};
+use crate::place::{Dest, Source, base_url};
+use crate::read::http::{Asker, Fetched, client};
+use crate::version::WantedVersion;
+use crate::write::swap::NewDirectory;
+use crate::write::tables::Columns;
+use crate::{configured, read, write};
+use catalog::{EntryDigest, Name};
+use contract::catalog_summary::CatalogSummary;
+use edge::{Done, Failure, Result, out, say};
+use std::collections::BTreeMap;
+use std::path::Path;
 
-pub fn run(_config: Config) -> Result<Done> {
+pub fn run(config: Config) -> Result<Done> {
+    let there = check_before_anything_is_read(&config)?;
+    let version = WantedVersion::new(config.version.clone());
+    let mut sources = config.sources.clone();
+    if config.from_config {
+        sources.extend(configured::sources(config.version.as_deref())?);
+    }
+    let mut gathered = Gathered::new(shape(&config));
+    let merging = matches!(config.if_there, IfThere::Merge { .. }) && there;
+    let mut before = BTreeMap::new();
+    if merging {
+        gathered.begin_source(false);
+        read_dest(&config.dest, &mut gathered)?;
+        before = gathered.digests();
+    } else if there {
+        // only to tell what changes; what is replaced may be anything
+        let mut old = Gathered::new(Shape::default());
+        if read_dest(&config.dest, &mut old).is_ok() {
+            before = old.digests();
+        }
+    }
+    let new_wins = config.if_there == IfThere::Merge { new_wins: true } && merging;
+    read_sources(&config, &sources, &version, &mut gathered, new_wins)?;
+    write_dest(&config, &gathered, merging)?;
+    let summary = summary(&config.dest, &before, &gathered.digests());
+    match config.dest {
+        Dest::Stdout => {
+            say::detail(format!("{} packages, catalog_id {}", summary.packages, summary.catalog_id))
+        }
+        _ => out::json_line(&summary)?,
+    }
     Ok(Done::All)
+}
+
+/// Refuses what can be seen to be wrong before any network is asked; tells whether the destination is there.
+fn check_before_anything_is_read(config: &Config) -> Result<bool> {
+    for source in &config.sources {
+        let (path, kind) = match source {
+            Source::Directory(path) => (path, "directory"),
+            Source::Sqlite(path) | Source::Json(path) => (path, "file"),
+            Source::Http(_) | Source::Stdin => continue,
+        };
+        let right = if kind == "file" { path.is_file() } else { path.is_dir() };
+        if !right {
+            let failure =
+                Failure::unavailable(format!("cannot read catalog \"{}\": no such {kind}", path.display()));
+            return Err(failure
+                .hint("a catalog is a URL, a directory, or a file whose name ends in .sqlite or .json"));
+        }
+    }
+    if config.sources.contains(&Source::Stdin) {
+        edge::refuse_terminal_stdin("package lines")?;
+    }
+    let (Dest::Directory(path) | Dest::Sqlite(path)) = &config.dest else {
+        return match config.relative {
+            true => Err(Failure::usage("--relative needs a destination in the file system")),
+            false => Ok(false),
+        };
+    };
+    let there = path.symlink_metadata().is_ok();
+    if there && config.if_there == IfThere::Refuse {
+        return Err(Failure::cant_create(format!(
+            "cannot copy to \"{}\": it is there already",
+            path.display()
+        ))
+        .hint("--force replaces it, --merge adds to it"));
+    }
+    Ok(there)
+}
+
+fn shape(config: &Config) -> Shape {
+    let tables = matches!(config.dest, Dest::Sqlite(_))
+        .then(|| Columns { version: WantedVersion::new(config.version.clone()) });
+    let directory = match &config.dest {
+        Dest::Directory(path) => Some(absolute(path)),
+        Dest::Sqlite(path) => absolute(path).parent().map(Path::to_owned),
+        Dest::Stdout => None,
+    };
+    let relative_to =
+        directory.filter(|_| config.relative).map(|directory| directory.to_string_lossy().into_owned());
+    Shape { relative_to, tables }
+}
+
+/// Absolute, with links resolved as far as it is there.
+fn absolute(path: &Path) -> std::path::PathBuf {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    if let Ok(there) = absolute.canonicalize() {
+        return there;
+    }
+    match (absolute.parent().and_then(|parent| parent.canonicalize().ok()), absolute.file_name()) {
+        (Some(parent), Some(name)) => parent.join(name),
+        _ => absolute,
+    }
+}
+
+fn read_dest(dest: &Dest, into: &mut Gathered) -> Result<()> {
+    match dest {
+        // an empty directory is an empty catalog when something is added to it
+        Dest::Directory(path) if std::fs::read_dir(path).is_ok_and(|mut inside| inside.next().is_none()) => {
+            Ok(())
+        }
+        Dest::Directory(path) => read::directory::read(path, into),
+        Dest::Sqlite(path) => read::sqlite::read(path, into),
+        Dest::Stdout => Ok(()),
+    }
+}
+
+fn read_sources(
+    config: &Config,
+    sources: &[Source],
+    version: &WantedVersion,
+    gathered: &mut Gathered,
+    new_wins: bool,
+) -> Result<()> {
+    let any_server = sources.iter().any(|source| matches!(source, Source::Http(_)));
+    let asker = any_server.then(|| Asker {
+        client: client(config.cache, config.jobs),
+        version: version.get(),
+        jobs: config.jobs,
+    });
+    // servers are asked side by side, and used in the order given
+    std::thread::scope(|scope| {
+        let mut coming = Vec::new();
+        for source in sources {
+            coming.push(match (source, &asker) {
+                (Source::Http(url), Some(asker)) => Some(scope.spawn(|| asker.fetch(url))),
+                _ => None,
+            });
+        }
+        for (source, coming) in sources.iter().zip(coming) {
+            gathered.begin_source(new_wins);
+            match (source, coming) {
+                (_, Some(thread)) => {
+                    let fetched: Fetched =
+                        thread.join().unwrap_or_else(|_| Err(Failure::bug("a fetching thread died")))?;
+                    fetched.read(gathered)?;
+                }
+                (Source::Directory(path), _) => read::directory::read(path, gathered)?,
+                (Source::Sqlite(path), _) => read::sqlite::read(path, gathered)?,
+                (Source::Json(path), _) => {
+                    let file = std::fs::File::open(path).map_err(|error| read::cannot_read(path, &error))?;
+                    read::json::read(file, &path.display().to_string(), &base_url(path, false), gathered)?;
+                }
+                (Source::Stdin, _) => read::lines::read(std::io::stdin().lock(), gathered)?,
+                (Source::Http(_), None) => {}
+            }
+        }
+        Ok(())
+    })
+}
+
+fn write_dest(config: &Config, gathered: &Gathered, merging: bool) -> Result<()> {
+    match &config.dest {
+        Dest::Stdout => write::lines::write(gathered),
+        Dest::Sqlite(path) => write::sqlite::write_database(gathered, path),
+        Dest::Directory(path) => {
+            let new = NewDirectory::create(path)?;
+            write::directory::write(gathered, &new)?;
+            if merging {
+                new.keep_strays()?;
+            }
+            if config.sync {
+                new.sync()?;
+            }
+            new.commit()
+        }
+    }
+}
+
+fn summary(
+    dest: &Dest,
+    before: &BTreeMap<Name, EntryDigest>,
+    after: &BTreeMap<Name, EntryDigest>,
+) -> CatalogSummary {
+    let added = after.keys().filter(|name| !before.contains_key(name.as_str())).count();
+    let removed = before.keys().filter(|name| !after.contains_key(name.as_str())).count();
+    let changed = after
+        .iter()
+        .filter(|(name, digest)| before.get(name.as_str()).is_some_and(|old| old != *digest))
+        .count();
+    CatalogSummary {
+        kind: "catalog".to_owned(),
+        v: contract::V,
+        destination: dest.to_string(),
+        packages: after.len() as u64,
+        added: added as u64,
+        changed: changed as u64,
+        removed: removed as u64,
+        catalog_id: catalog_id(after),
+    }
 }

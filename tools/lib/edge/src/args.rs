@@ -6,7 +6,12 @@ use std::io::IsTerminal;
 /// Parses the command line. Help and version are printed and end the program (exit 0); anything wrong is a
 /// usage failure (exit 2) with clap's advice as the hint.
 pub fn parse_args<A: Parser>() -> Result<A> {
-    A::try_parse().map_err(|error| match error.kind() {
+    parse_args_from(std::env::args_os().collect())
+}
+
+/// [`parse_args`] for arguments that a program has looked at first; the program's name comes first.
+pub fn parse_args_from<A: Parser>(arguments: Vec<std::ffi::OsString>) -> Result<A> {
+    A::try_parse_from(arguments).map_err(|error| match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
             let _ = error.print();
             std::process::exit(0)

@@ -12,7 +12,7 @@ pub mod out;
 pub mod progress;
 pub mod say;
 
-pub use args::{parse_args, refuse_terminal_stdin};
+pub use args::{parse_args, parse_args_from, refuse_terminal_stdin};
 pub use cleanup::{Cleanup, on_exit};
 pub use failure::{Context, Exit, Failure, Result};
 pub use files::{AtomicFile, read_input, write_atomic};

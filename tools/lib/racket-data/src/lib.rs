@@ -24,4 +24,4 @@ pub use module::{Module, read_module};
 pub use read::{read, read_all, read_within};
 pub use stream::{HashStream, Item, StreamError};
 pub use value::{Hash, HashKind, Value};
-pub use write::{hash_open, write, write_into, write_str, write_symbol};
+pub use write::{hash_open, write, write_hash, write_into, write_str, write_symbol};

@@ -82,7 +82,8 @@ pub fn hash_open(kind: HashKind) -> &'static str {
     }
 }
 
-fn write_hash(out: &mut String, hash: &Hash) {
+/// [`write_into`] for a hash that is not wrapped in a value.
+pub fn write_hash(out: &mut String, hash: &Hash) {
     out.push_str(hash_open(hash.kind));
     let mut item = |at: usize, (key, value): &(Value, Value)| {
         out.push_str(if at > 0 { " (" } else { "(" });
