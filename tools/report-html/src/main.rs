@@ -1,5 +1,10 @@
 mod args;
+mod formats;
+mod input;
+mod model;
+mod pages;
 mod run;
+mod site;
 
 fn main() -> std::process::ExitCode {
     edge::main("report-html", args::parse, run::run)

@@ -1,6 +1,88 @@
 use crate::args::Config;
-use edge::{Done, Result};
+use crate::input::documents;
+use crate::input::{layout, read_side};
+use crate::model::facts::SideFacts;
+use crate::model::listing;
+use crate::model::{Extra, regressed, report};
+use crate::site::write;
+use contract::report::{Report, Verdict};
+use edge::{Done, Result, out, say};
 
-pub fn run(_config: Config) -> Result<Done> {
-    Ok(Done::All)
+pub fn run(config: Config) -> Result<Done> {
+    let new_layout = layout(&config.new)?;
+    let old_layout = config.old.as_deref().map(layout).transpose()?;
+    let new = read_side(&new_layout, "new")?;
+    let old = old_layout.as_ref().map(|layout| read_side(layout, "old")).transpose()?;
+    let extra = extra(&config)?;
+    let (report, graph) = report(&new, old.as_ref(), &extra);
+    for note in &report.notes {
+        say::warning(&note.message, None);
+    }
+    if let Some(path) = &config.calibrate {
+        let mut rates = if path.exists() { documents::flake_rates(path)? } else { Default::default() };
+        documents::calibrate(&mut rates, &report);
+        edge::write_atomic(path, &pretty(&documents::flake_document(rates))?)?;
+    }
+    if let Some(dir) = &config.out {
+        let sides = write::Sides { new: &new_layout, old: old_layout.as_ref() };
+        write::write(&config, dir, &report, &graph, &sides)?;
+    }
+    match config.list {
+        Some(what) => {
+            for name in listing::names(&report, what, config.confirm) {
+                out::line(name)?;
+            }
+        }
+        None => {
+            out::json_line(&summary(&config, &report))?;
+            say::info(format!("{} {}", report.headline, report.rest).trim_end());
+        }
+    }
+    let bad = if report.old.is_some() {
+        regressed(&report).next().is_some()
+    } else {
+        report.packages.iter().any(|entry| entry.verdict == Verdict::Failing && entry.known.is_none())
+    };
+    let unreadable = unreadable(&new) || old.as_ref().is_some_and(unreadable);
+    Ok(if (config.check && bad) || unreadable { Done::No } else { Done::All })
+}
+
+fn unreadable(side: &SideFacts) -> bool {
+    !side.unreadable.is_empty()
+}
+
+fn extra(config: &Config) -> Result<Extra> {
+    Ok(Extra {
+        title: config.title.clone().unwrap_or_default(),
+        confirm: config.confirm,
+        known: config
+            .known_failures
+            .as_deref()
+            .map(documents::known_failures)
+            .transpose()?
+            .unwrap_or_default(),
+        flake_rates: config
+            .flake_rates
+            .as_deref()
+            .map(documents::flake_rates)
+            .transpose()?
+            .unwrap_or_default(),
+        history: documents::history(&config.history)?,
+    })
+}
+
+/// What a person or a script wants to know at once; `report.json` has the rest.
+fn summary(config: &Config, report: &Report) -> serde_json::Value {
+    let index = config.out.as_ref().map(|dir| dir.join("index.html").display().to_string());
+    serde_json::json!({
+        "kind": "report-summary", "v": contract::V, "headline": report.headline, "rest": report.rest, "counts": report.counts,
+        "causes": report.groups.len(), "running": report.running, "index": index,
+    })
+}
+
+pub fn pretty(document: &impl serde::Serialize) -> Result<Vec<u8>> {
+    let mut text = serde_json::to_vec_pretty(document)
+        .map_err(|error| edge::Failure::bug(format!("cannot render JSON: {error}")))?;
+    text.push(b'\n');
+    Ok(text)
 }

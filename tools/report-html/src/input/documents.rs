@@ -1,0 +1,96 @@
+use contract::Document;
+use contract::report::{FlakeRate, FlakeRates, KnownFailure, KnownFailures, Past, Report, State};
+use contract::run::{Cause, Outcome};
+use edge::{Context as _, Exit, Failure, Result};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+const MAX_BYTES: u64 = 1 << 30;
+
+fn read<D: Document>(path: &Path) -> Result<D> {
+    let text = edge::read_input(path, MAX_BYTES)?;
+    contract::read(&text).context(Exit::Data, || format!("cannot read \"{}\"", path.display()))
+}
+
+/// The known failures, sorted by package.
+pub fn known_failures(path: &Path) -> Result<Vec<KnownFailure>> {
+    let document: KnownFailures = read(path)?;
+    let mut failures = document.failures;
+    for failure in &failures {
+        for (field, day) in [("date", &failure.date), ("expires", &failure.expires)] {
+            if !is_day(day) {
+                return Err(Failure::data(format!(
+                    "cannot read \"{}\": bad {field} \"{day}\" of {}: expected YYYY-MM-DD",
+                    path.display(),
+                    failure.package
+                )));
+            }
+        }
+    }
+    failures.sort_by(|a, b| a.package.cmp(&b.package));
+    Ok(failures)
+}
+
+fn is_day(text: &str) -> bool {
+    text.len() == 10
+        && text
+            .bytes()
+            .enumerate()
+            .all(|(at, b)| if at == 4 || at == 7 { b == b'-' } else { b.is_ascii_digit() })
+}
+
+pub fn flake_rates(path: &Path) -> Result<BTreeMap<String, FlakeRate>> {
+    Ok(read::<FlakeRates>(path)?.packages)
+}
+
+/// The verdicts of earlier reports, a package, in the order given.
+pub fn history(paths: &[PathBuf]) -> Result<BTreeMap<String, Vec<Past>>> {
+    let mut history: BTreeMap<String, Vec<Past>> = BTreeMap::new();
+    for path in paths {
+        let file = if path.is_dir() { path.join("report.json") } else { path.clone() };
+        let report: Report = read(&file)?;
+        for entry in report.packages {
+            history.entry(entry.package).or_default().push(Past {
+                at: report.newest.clone(),
+                verdict: entry.verdict,
+                outcome: entry.new.map(|state| state.outcome),
+            });
+        }
+    }
+    Ok(history)
+}
+
+/// Adds to `rates` what two sides with the same inputs show: every observation is a run, and the rarer of passing and not
+/// passing is odd. Trouble of a machine says nothing about the package.
+pub fn calibrate(rates: &mut BTreeMap<String, FlakeRate>, report: &Report) {
+    for entry in &report.packages {
+        let (mut pass, mut fail) = (0u64, 0u64);
+        for state in entry.old.iter().chain(&entry.new) {
+            let (p, f) = observations(state);
+            pass += p;
+            fail += f;
+        }
+        if pass + fail > 0 {
+            let rate = rates.entry(entry.package.clone()).or_default();
+            rate.runs += pass + fail;
+            rate.odd += pass.min(fail);
+        }
+    }
+}
+
+fn observations(state: &State) -> (u64, u64) {
+    // what was never tried is no observation of this package
+    let real = state.observed.iter().filter(|seen| {
+        seen.cause != Some(Cause::Machine)
+            && !matches!(seen.outcome, Outcome::ArchiveFail | Outcome::DependencyFail)
+    });
+    real.fold((0, 0), |(pass, fail), seen| match seen.outcome {
+        Outcome::Pass => (pass + u64::from(seen.times), fail),
+        _ => (pass, fail + u64::from(seen.times)),
+    })
+}
+
+/// The document that `--calibrate` writes.
+pub fn flake_document(packages: BTreeMap<String, FlakeRate>) -> FlakeRates {
+    FlakeRates { kind: FlakeRates::KIND.to_owned(), v: contract::V, packages }
+}

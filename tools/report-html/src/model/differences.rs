@@ -1,0 +1,101 @@
+use crate::model::facts::SideFacts;
+use contract::report::Difference;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// In what two sides differ. The packages that changed are what the comparison is for; anything else makes it one of unlike
+/// things, which the headline says.
+pub fn between(old: &SideFacts, new: &SideFacts, changed: &BTreeSet<String>) -> Vec<Difference> {
+    let mut differences = Vec::new();
+    let mut add = |what: &str, unlike: bool, sentence: String| {
+        differences.push(Difference { what: what.to_owned(), sentence, unlike });
+    };
+    if !changed.is_empty() {
+        let packages = if changed.len() == 1 {
+            "1 package differs".to_owned()
+        } else {
+            format!("{} packages differ", changed.len())
+        };
+        add(
+            "packages",
+            false,
+            format!("{packages} in content between the sides: {}", some(changed.iter(), 8)),
+        );
+    }
+    let known_packages = old.manifest.is_some() && new.manifest.is_some();
+    if differ(&old.totals.catalog_ids, &new.totals.catalog_ids) && (!known_packages || changed.is_empty()) {
+        add(
+            "catalog",
+            !known_packages,
+            format!(
+                "the catalogs are not the same ({} and {}){}",
+                ids(&old.totals.catalog_ids),
+                ids(&new.totals.catalog_ids),
+                if known_packages { ", but every package in them has the same content" } else { "" }
+            ),
+        );
+    }
+    for (what, name, old, new) in [
+        ("image", "machine images", &old.totals.image_ids, &new.totals.image_ids),
+        ("version", "language versions", &old.totals.versions, &new.totals.versions),
+        ("recipe", "recipes", &old.totals.recipes, &new.totals.recipes),
+    ] {
+        if differ(old, new) {
+            add(what, true, format!("the {name} are not the same (old {}, new {})", ids(old), ids(new)));
+        }
+    }
+    let limits = |side: &SideFacts| -> Vec<BTreeMap<String, u64>> {
+        side.totals.limits.iter().filter(|limits| !limits.is_empty()).cloned().collect()
+    };
+    let (old_limits, new_limits) = (limits(old), limits(new));
+    if let ([old], [new]) = (&old_limits[..], &new_limits[..]) {
+        let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+        let different: Vec<String> = names
+            .into_iter()
+            .filter(|name| old.get(*name) != new.get(*name))
+            .map(|name| {
+                let value = |limits: &BTreeMap<String, u64>| {
+                    limits.get(name).map_or("none".to_owned(), u64::to_string)
+                };
+                format!("{name} old {}, new {}", value(old), value(new))
+            })
+            .collect();
+        if !different.is_empty() {
+            add("limits", true, format!("the limits are not the same ({})", different.join("; ")));
+        }
+    }
+    for (side, limits) in [(old, &old_limits), (new, &new_limits)] {
+        let totals = &side.totals;
+        let mixed: Vec<&str> = [
+            (totals.catalog_ids.len() > 1, "catalogs"),
+            (totals.image_ids.len() > 1, "images"),
+            (totals.versions.len() > 1, "versions"),
+            (limits.len() > 1, "limits"),
+        ]
+        .into_iter()
+        .filter_map(|(mixed, what)| mixed.then_some(what))
+        .collect();
+        if !mixed.is_empty() {
+            add("mixed", true, format!("the {} side was run with several {}", side.label, mixed.join(", ")));
+        }
+    }
+    differences
+}
+
+fn differ(old: &BTreeSet<String>, new: &BTreeSet<String>) -> bool {
+    !old.is_empty() && !new.is_empty() && old.len() == 1 && new.len() == 1 && old != new
+}
+
+fn ids(ids: &BTreeSet<String>) -> String {
+    let short = |id: &String| crate::input::log::clean_line(id).chars().take(24).collect::<String>();
+    ids.iter().map(short).collect::<Vec<_>>().join(", ")
+}
+
+/// The first few names, and how many more.
+pub fn some<'a>(names: impl ExactSizeIterator<Item = &'a String>, most: usize) -> String {
+    let more = names.len().saturating_sub(most);
+    let mut text = names.take(most).cloned().collect::<Vec<_>>().join(", ");
+    if more > 0 {
+        text.push_str(&format!(" and {more} more"));
+    }
+    text
+}

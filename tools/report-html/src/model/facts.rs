@@ -1,0 +1,272 @@
+use crate::input::log::clean_line;
+use contract::report::{Side, State};
+use contract::run::{Cause, Finding, Observed, Outcome, PhaseStatus, Run};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Everything the model needs to know of one side. Kept small: a side may have 20,000 packages.
+#[derive(Debug, Default)]
+pub struct SideFacts {
+    pub label: String,
+    pub states: BTreeMap<String, PackageFacts>,
+    /// The manifest of its archive and its failures; `None` when there is no archive beside the results.
+    pub manifest: Option<BTreeMap<String, Archive>>,
+    /// Result files that could not be read: path relative to the side, and why.
+    pub unreadable: Vec<(String, String)>,
+    pub totals: Totals,
+}
+
+/// A package as one side's `run` document tells it.
+#[derive(Debug)]
+pub struct PackageFacts {
+    pub state: State,
+    /// Whole text; what it differs by does not matter, only that it differs.
+    pub checksum: String,
+    pub dependencies: Vec<String>,
+    pub dependents: u64,
+    pub author: Option<String>,
+    /// Index in [`Totals::limits`].
+    pub limits: usize,
+    pub image_id: String,
+}
+
+/// A package as one side's archive tells it.
+#[derive(Debug, Default)]
+pub struct Archive {
+    /// What makes it this content: checksum of the zip, or of the source.
+    pub content: String,
+    pub source: String,
+    pub dependencies: Vec<String>,
+    pub dependents: u64,
+    pub author: Option<String>,
+    pub in_installation: bool,
+    /// Why there is no zip: stable name and sentence.
+    pub failed: Option<(String, String)>,
+    pub findings: Vec<Finding>,
+}
+
+/// What is summed up over the runs of a side while they are read.
+#[derive(Debug, Default, Clone)]
+pub struct Totals {
+    pub catalog_ids: BTreeSet<String>,
+    pub image_ids: BTreeSet<String>,
+    pub versions: BTreeSet<String>,
+    pub recipes: BTreeSet<String>,
+    pub limits: Vec<BTreeMap<String, u64>>,
+    pub machines: BTreeMap<String, u64>,
+    pub first: String,
+    pub last: String,
+    pub wall_s: f64,
+    pub phases_s: BTreeMap<String, f64>,
+}
+
+impl Totals {
+    /// Counts a run in; gives the index of its limits. A cycle's run counts once: for its first package.
+    fn add(&mut self, run: &Run, counted: bool) -> usize {
+        insert(&mut self.catalog_ids, &run.catalog_id);
+        insert(&mut self.image_ids, &run.image_id);
+        insert(&mut self.versions, &run.version);
+        insert(&mut self.recipes, &run.recipe);
+        if !run.started.is_empty() && (self.first.is_empty() || run.started < self.first) {
+            self.first.clone_from(&run.started);
+        }
+        if run.started > self.last {
+            self.last.clone_from(&run.started);
+        }
+        if counted {
+            self.wall_s += run.wall_s.max(0.0);
+            for phase in run.phases.iter().filter(|phase| phase.status != PhaseStatus::NotRun) {
+                let seconds = phase.wall_s.max(0.0);
+                match self.phases_s.get_mut(&phase.phase) {
+                    Some(sum) => *sum += seconds,
+                    None => drop(self.phases_s.insert(phase.phase.clone(), seconds)),
+                }
+                match self.machines.get_mut(&phase.machine) {
+                    Some(times) => *times += 1,
+                    None => drop(self.machines.insert(phase.machine.clone(), 1)),
+                }
+            }
+        }
+        // nothing ran, so nothing was limited
+        if run.limits.is_empty() && matches!(run.outcome, Outcome::ArchiveFail | Outcome::DependencyFail) {
+            return usize::MAX;
+        }
+        self.limits.iter().position(|limits| *limits == run.limits).unwrap_or_else(|| {
+            self.limits.push(run.limits.clone());
+            self.limits.len() - 1
+        })
+    }
+
+    /// Joins what two threads counted; gives the new place of each of `other`'s limits.
+    pub fn merge(&mut self, other: Totals) -> Vec<usize> {
+        self.catalog_ids.extend(other.catalog_ids);
+        self.image_ids.extend(other.image_ids);
+        self.versions.extend(other.versions);
+        self.recipes.extend(other.recipes);
+        if self.first.is_empty() || (!other.first.is_empty() && other.first < self.first) {
+            self.first = other.first;
+        }
+        self.last = std::mem::take(&mut self.last).max(other.last);
+        self.wall_s += other.wall_s;
+        for (phase, seconds) in other.phases_s {
+            *self.phases_s.entry(phase).or_default() += seconds;
+        }
+        for (machine, times) in other.machines {
+            *self.machines.entry(machine).or_default() += times;
+        }
+        other
+            .limits
+            .into_iter()
+            .map(|limits| {
+                self.limits.iter().position(|known| *known == limits).unwrap_or_else(|| {
+                    self.limits.push(limits);
+                    self.limits.len() - 1
+                })
+            })
+            .collect()
+    }
+}
+
+fn insert(set: &mut BTreeSet<String>, value: &str) {
+    if !value.is_empty() && !set.contains(value) {
+        set.insert(value.to_owned());
+    }
+}
+
+impl PackageFacts {
+    /// Boils a run down to what is known of `package`, one of its packages.
+    pub fn of(run: &Run, package: &str, totals: &mut Totals) -> PackageFacts {
+        let limits = totals.add(run, run.packages.first().is_none_or(|first| first == package));
+        let text = |map: &BTreeMap<String, String>| map.get(package).cloned().unwrap_or_default();
+        PackageFacts {
+            checksum: text(&run.checksum),
+            dependencies: run.dependencies.clone(),
+            dependents: run.dependents,
+            author: run.author.clone(),
+            limits,
+            image_id: run.image_id.clone(),
+            state: state(run, package),
+        }
+    }
+}
+
+fn state(run: &Run, package: &str) -> State {
+    let failed =
+        run.phases.iter().rev().find(|p| p.status == PhaseStatus::Fail && run.outcome != Outcome::Pass);
+    let blame = run.blame.as_ref().filter(|_| run.outcome != Outcome::Pass);
+    let chain = match blame {
+        None => Vec::new(),
+        Some(blame) if !blame.chain.is_empty() => blame.chain.clone(),
+        Some(blame) if blame.package.is_empty() || blame.package == package => vec![package.to_owned()],
+        Some(blame) => vec![package.to_owned(), blame.package.clone()],
+    };
+    let mut observed: Vec<Observed> = run.observed.iter().filter(|seen| seen.times > 0).cloned().collect();
+    if observed.is_empty() {
+        observed.push(Observed { outcome: run.outcome, cause: run.cause, times: 1 });
+    }
+    let peak = run
+        .phases
+        .iter()
+        .filter_map(|phase| phase.peak_memory_mb)
+        .fold(None, |max: Option<f64>, mb| Some(max.map_or(mb, |max| max.max(mb))));
+    State {
+        outcome: run.outcome,
+        cause: run.cause.filter(|_| run.outcome != Outcome::Pass),
+        code: blame.map(|blame| blame.code.clone()).unwrap_or_default(),
+        message: blame.map(|blame| first_line(&blame.message)).unwrap_or_default(),
+        file: blame.and_then(|blame| blame.file.as_deref().map(clean_line)),
+        line: blame.and_then(|blame| blame.line),
+        chain,
+        cycle: if run.packages.len() > 1 { run.packages.clone() } else { Vec::new() },
+        phase: failed.map(|phase| phase.phase.clone()),
+        tests: run.phases.iter().rev().find_map(|phase| phase.tests.clone()),
+        findings: run.findings.clone(),
+        docs: run.docs.iter().filter(|doc| doc.status == "main").map(|doc| doc.name.clone()).collect(),
+        wall_s: run.wall_s,
+        peak_memory_mb: peak,
+        observed,
+    }
+}
+
+/// The first line that says something, clean and not too long.
+pub fn first_line(message: &str) -> String {
+    let line = message.lines().map(clean_line).find(|line| !line.trim().is_empty()).unwrap_or_default();
+    let line = line.trim();
+    match line.char_indices().nth(400) {
+        Some((at, _)) => format!("{}…", &line[..at]),
+        None => line.to_owned(),
+    }
+}
+
+/// A package that could not be archived and has no run document of its own.
+pub fn archive_failure(package: &str, code: &str, message: &str) -> State {
+    State {
+        outcome: Outcome::ArchiveFail,
+        cause: Some(Cause::Package),
+        code: code.to_owned(),
+        message: first_line(message),
+        file: None,
+        line: None,
+        chain: vec![package.to_owned()],
+        cycle: Vec::new(),
+        phase: None,
+        tests: None,
+        findings: Vec::new(),
+        docs: Vec::new(),
+        wall_s: 0.0,
+        peak_memory_mb: None,
+        observed: vec![Observed { outcome: Outcome::ArchiveFail, cause: Some(Cause::Package), times: 1 }],
+    }
+}
+
+impl SideFacts {
+    /// The part of the report that says what the side was.
+    pub fn summary(&self) -> Side {
+        let mut outcomes: BTreeMap<String, u64> = BTreeMap::new();
+        for facts in self.states.values() {
+            *outcomes.entry(outcome_name(facts.state.outcome).to_owned()).or_default() += 1;
+        }
+        let in_installation =
+            self.manifest.as_ref().map_or(0, |all| all.values().filter(|a| a.in_installation).count());
+        let set = |set: &BTreeSet<String>| set.iter().cloned().collect();
+        Side {
+            label: self.label.clone(),
+            expected: self.expected().count() as u64,
+            results: self.states.len() as u64,
+            in_installation: in_installation as u64,
+            outcomes,
+            catalog_ids: set(&self.totals.catalog_ids),
+            image_ids: set(&self.totals.image_ids),
+            versions: set(&self.totals.versions),
+            recipes: set(&self.totals.recipes),
+            limits: self.totals.limits.iter().filter(|limits| !limits.is_empty()).cloned().collect(),
+            machines: self.totals.machines.clone(),
+            first: self.totals.first.clone(),
+            last: self.totals.last.clone(),
+            wall_s: round(self.totals.wall_s),
+            phases_s: self.totals.phases_s.iter().map(|(phase, s)| (phase.clone(), round(*s))).collect(),
+        }
+    }
+
+    /// Packages that this side is to judge, sorted.
+    pub fn expected(&self) -> impl Iterator<Item = &str> {
+        let from_manifest = self.manifest.iter().flatten().filter(|(_, archive)| !archive.in_installation);
+        let mut names: BTreeSet<&str> = from_manifest.map(|(name, _)| name.as_str()).collect();
+        names.extend(self.states.keys().map(String::as_str));
+        names.into_iter()
+    }
+}
+
+fn round(seconds: f64) -> f64 {
+    (seconds * 100.0).round() / 100.0
+}
+
+pub fn outcome_name(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::ArchiveFail => "archive-fail",
+        Outcome::DependencyFail => "dependency-fail",
+        Outcome::InstallFail => "install-fail",
+        Outcome::BuildFail => "build-fail",
+        Outcome::TestFail => "test-fail",
+        Outcome::Pass => "pass",
+    }
+}

@@ -1,0 +1,153 @@
+//! The pages: each a pure function from the model (and logs already read) to a page.
+
+pub mod about;
+pub mod findings;
+pub mod frame;
+pub mod graph;
+pub mod html;
+pub mod index;
+pub mod log;
+pub mod messages;
+pub mod package;
+pub mod packages;
+pub mod phases;
+pub mod plots;
+pub mod regressions;
+
+use crate::pages::html::{Html, file_name, put};
+use contract::report::{Entry, Report, Verdict};
+
+/// Verdicts in words.
+pub fn label(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Regressed => "regressed",
+        Verdict::Failing => "failing",
+        Verdict::Indeterminate => "indeterminate",
+        Verdict::Flaky => "flaky",
+        Verdict::StillFailing => "still failing",
+        Verdict::New => "new",
+        Verdict::Fixed => "fixed",
+        Verdict::Passing => "passing",
+        Verdict::StillPassing => "still passing",
+        Verdict::Gone => "gone",
+        Verdict::Pending => "not judged yet",
+    }
+}
+
+/// A sign beside the colour, for those who do not see it.
+fn sign(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Regressed => "▼",
+        Verdict::Failing | Verdict::StillFailing => "✕",
+        Verdict::Indeterminate => "?",
+        Verdict::Flaky => "≈",
+        Verdict::New => "+",
+        Verdict::Fixed => "▲",
+        Verdict::Passing | Verdict::StillPassing => "✓",
+        Verdict::Gone => "−",
+        Verdict::Pending => "…",
+    }
+}
+
+pub fn chip(h: &mut Html, verdict: Verdict) {
+    put!(
+        h,
+        "<span class=\"chip ",
+        (verdict.name()),
+        "\">",
+        (sign(verdict)),
+        " ",
+        (label(verdict)),
+        "</span>"
+    );
+}
+
+/// Address of a package's page, seen from the directory of the report.
+pub fn package_href(name: &str) -> String {
+    format!("packages/{}.html", file_name(name))
+}
+
+/// Link to a package's page; plain text for what is no package of the run.
+pub fn package_link(h: &mut Html, report: &Report, root: &'static str, name: &str) {
+    if entry(report, name).is_some() {
+        put!(h, "<a href=\"", (root), (package_href(name)), "\">", (name), "</a>");
+    } else {
+        put!(h, (name));
+    }
+}
+
+pub fn entry<'a>(report: &'a Report, name: &str) -> Option<&'a Entry> {
+    let at = report.packages.binary_search_by(|entry| entry.package.as_str().cmp(name)).ok()?;
+    report.packages.get(at)
+}
+
+/// `1:02:03`, `2:03 min`, `4.5 s`.
+pub fn duration(seconds: f64) -> String {
+    let whole = seconds.max(0.0).round() as u64;
+    if whole >= 3600 {
+        format!("{}:{:02}:{:02} h", whole / 3600, whole / 60 % 60, whole % 60)
+    } else if whole >= 100 {
+        format!("{}:{:02} min", whole / 60, whole % 60)
+    } else {
+        format!("{seconds:.1} s")
+    }
+}
+
+pub fn bytes(n: u64) -> String {
+    match n {
+        0..=9999 => format!("{n} bytes"),
+        10_000..=9_999_999 => format!("{} KB", n / 1000),
+        10_000_000..=9_999_999_999 => format!("{} MB", n / 1_000_000),
+        _ => format!("{} GB", n / 1_000_000_000),
+    }
+}
+
+/// `2026-11-21 12:00 UTC`.
+pub fn instant(rfc3339: &str) -> String {
+    match (rfc3339.get(..10), rfc3339.get(11..16)) {
+        (Some(day), Some(minute)) if rfc3339.is_ascii() => format!("{day} {minute} UTC"),
+        _ => crate::input::log::clean_line(rfc3339),
+    }
+}
+
+/// Names as links, all of them, folded when they are many.
+pub fn names(h: &mut Html, report: &Report, root: &'static str, names: &[&str], open: usize) {
+    let fold = names.len() > open;
+    if fold {
+        put!(h, "<details><summary>", (names.len()), " packages</summary>");
+    }
+    put!(h, "<ul class=\"names\">");
+    for name in names {
+        put!(h, "<li>");
+        package_link(h, report, root, name);
+        put!(h, "</li>");
+    }
+    put!(h, "</ul>");
+    if fold {
+        put!(h, "</details>");
+    }
+}
+
+/// argv as a shell takes it.
+pub fn shell_line(argv: &[String]) -> String {
+    let plain = |word: &str| {
+        !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_./=:,+@%".contains(&b))
+    };
+    let quoted = |word: &String| {
+        if plain(word) { word.clone() } else { format!("'{}'", word.replace('\'', "'\\''")) }
+    };
+    crate::input::log::clean_line(&argv.iter().map(quoted).collect::<Vec<_>>().join(" "))
+}
+
+/// A telling line without the way to the package's directory: `…/pkgs/pict-lib/main.rkt:1:2: …` becomes
+/// `pict-lib/main.rkt:1:2: …`.
+pub fn short<'a>(message: &'a str, package: &str) -> std::borrow::Cow<'a, str> {
+    let Some(at) = message.find(&format!("/{package}/")) else { return message.into() };
+    let way =
+        message[..at].rfind(|c: char| c.is_whitespace() || "\"'`(<=".contains(c)).map_or(0, |at| at + 1);
+    if message[way..].starts_with('/') || message[way..].starts_with('~') {
+        format!("{}{}", &message[..way], &message[at + 1..]).into()
+    } else {
+        message.into()
+    }
+}

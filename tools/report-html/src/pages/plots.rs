@@ -1,0 +1,279 @@
+//! Plots: SVG made here, without a library and without a script.
+
+use crate::pages::frame::{Tab, page};
+use crate::pages::html::{Html, put};
+use crate::pages::{duration, package_link};
+use contract::report::{Entry, Report, State};
+
+/// Packages in the list of the slowest.
+const SLOWEST: usize = 25;
+/// Dots of the scatter plot; beyond that only what stands out is drawn.
+const DOTS: usize = 3000;
+
+/// Where the time went, how long packages take, and which take longer than before.
+pub fn plots(report: &Report) -> Vec<u8> {
+    let mut h = Html::new();
+    put!(h, "<h1>Where the time went</h1>\n");
+    phases(&mut h, report);
+    histogram(&mut h, report);
+    if report.old.is_some() {
+        scatter(&mut h, report);
+    }
+    slowest(&mut h, report);
+    page(&report.title, "Plots", "", Tab::Plots, true, &h)
+}
+
+fn f(x: f64) -> String {
+    format!("{x:.1}")
+}
+
+/// A bar a side and phase, with the numbers beside it as text.
+fn phases(h: &mut Html, report: &Report) {
+    let sides: Vec<_> = report.old.iter().chain([&report.new]).collect();
+    let most = sides.iter().flat_map(|side| side.phases_s.values()).fold(0.0f64, |a, b| a.max(*b));
+    if most <= 0.0 {
+        put!(h, "<p class=\"soft\">No phase has run.</p>");
+        return;
+    }
+    put!(
+        h,
+        "<h2>By phase</h2><p class=\"soft\">Machine time, summed over all packages.</p>\n<div class=\"scroll\" tabindex=\"0\" role=\"group\" aria-label=\"Time by phase\"><table><thead><tr><th scope=\"col\">Phase</th><th scope=\"col\">Side</th><th scope=\"col\"><span class=\"vh\">Bar</span></th><th scope=\"col\" class=\"num\">Time</th><th scope=\"col\" class=\"num\">Share</th></tr></thead><tbody>"
+    );
+    let mut names: Vec<&String> = sides.iter().flat_map(|side| side.phases_s.keys()).collect();
+    names.sort();
+    names.dedup();
+    for name in names {
+        for side in &sides {
+            let Some(seconds) = side.phases_s.get(name) else { continue };
+            let all: f64 = side.phases_s.values().sum();
+            put!(
+                h,
+                "<tr><th scope=\"row\">",
+                (name),
+                "</th><td>",
+                (side.label),
+                "</td><td><svg class=\"line\" viewBox=\"0 0 100 8\" preserveAspectRatio=\"none\" aria-hidden=\"true\"><rect class=\"indeterminate\" width=\"",
+                (f(seconds / most * 100.0)),
+                "\" height=\"8\"/></svg></td><td class=\"num\">",
+                (duration(*seconds)),
+                "</td><td class=\"num\">",
+                (format!("{:.0}", seconds / all.max(1e-9) * 100.0)),
+                " %</td></tr>"
+            );
+        }
+    }
+    put!(h, "</tbody></table></div>\n");
+}
+
+/// How many packages take how long: classes that double.
+fn histogram(h: &mut Html, report: &Report) {
+    const EDGES: [f64; 13] = [0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0];
+    let times: Vec<f64> = ran(report).map(|(_, state)| state.wall_s).collect();
+    if times.is_empty() {
+        return;
+    }
+    let mut counts = [0u32; EDGES.len() + 1];
+    for time in &times {
+        counts[EDGES.iter().position(|edge| time < edge).unwrap_or(EDGES.len())] += 1;
+    }
+    let most = counts.iter().copied().max().unwrap_or(1).max(1);
+    put!(
+        h,
+        "<h2>How long a package takes</h2>\n<svg class=\"plot\" viewBox=\"0 0 720 230\" role=\"img\" aria-label=\""
+    );
+    for (n, count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {
+        put!(h, (count), " packages ", (class_name(&EDGES, n)), "; ");
+    }
+    put!(h, "\"><line class=\"axis\" x1=\"20\" x2=\"710\" y1=\"190\" y2=\"190\"/>");
+    for (n, count) in counts.iter().enumerate() {
+        let (x, height) = (22.0 + n as f64 * 49.0, f64::from(*count) / f64::from(most) * 160.0);
+        put!(
+            h,
+            "<rect class=\"indeterminate\" x=\"",
+            (f(x)),
+            "\" y=\"",
+            (f(190.0 - height)),
+            "\" width=\"45\" height=\"",
+            (f(height)),
+            "\" rx=\"2\"/>"
+        );
+        if *count > 0 {
+            put!(
+                h,
+                "<text x=\"",
+                (f(x + 22.0)),
+                "\" y=\"",
+                (f(184.0 - height)),
+                "\" text-anchor=\"middle\">",
+                (count),
+                "</text>"
+            );
+        }
+        put!(
+            h,
+            "<text class=\"soft\" x=\"",
+            (f(x + 22.0)),
+            "\" y=\"207\" text-anchor=\"middle\">",
+            (short_class(&EDGES, n)),
+            "</text>"
+        );
+    }
+    put!(h, "</svg>\n");
+}
+
+fn class_name(edges: &[f64], n: usize) -> String {
+    match n {
+        0 => format!("under {}", short(edges[0])),
+        n if n == edges.len() => format!("over {}", short(edges[n - 1])),
+        n => format!("from {} to {}", short(edges[n - 1]), short(edges[n])),
+    }
+}
+
+fn short_class(edges: &[f64], n: usize) -> String {
+    if n == edges.len() { format!("> {}", short(edges[n - 1])) } else { format!("< {}", short(edges[n])) }
+}
+
+fn short(seconds: f64) -> String {
+    if seconds < 60.0 {
+        format!("{seconds} s")
+    } else if seconds < 3600.0 {
+        format!("{} min", seconds / 60.0)
+    } else {
+        format!("{} h", seconds / 3600.0)
+    }
+}
+
+fn ran(report: &Report) -> impl Iterator<Item = (&Entry, &State)> {
+    report
+        .packages
+        .iter()
+        .filter_map(|entry| Some((entry, entry.new.as_ref().filter(|state| state.wall_s > 0.0)?)))
+}
+
+/// Old against new time, both on a logarithmic scale: above the line it takes longer now.
+fn scatter(h: &mut Html, report: &Report) {
+    let mut dots: Vec<(f64, f64, &Entry)> = ran(report)
+        .filter_map(|(entry, new)| {
+            let old = entry.old.as_ref().filter(|old| old.wall_s > 0.0 && old.outcome == new.outcome)?;
+            Some((old.wall_s, new.wall_s, entry))
+        })
+        .collect();
+    if dots.len() < 3 {
+        return;
+    }
+    let all = dots.len();
+    let ratio = |dot: &(f64, f64, &Entry)| (dot.1 / dot.0).ln().abs();
+    dots.sort_by(|a, b| ratio(b).total_cmp(&ratio(a)).then(a.2.package.cmp(&b.2.package)));
+    dots.truncate(DOTS);
+    let values = || dots.iter().flat_map(|dot| [dot.0, dot.1]);
+    let low = values().fold(f64::MAX, f64::min).max(0.01);
+    let high = values().fold(0.0, f64::max).max(low * 1.01);
+    let place = |seconds: f64| (seconds.max(low) / low).ln() / (high / low).ln();
+    let (x, y) = (|s: f64| 60.0 + place(s) * 480.0, |s: f64| 330.0 - place(s) * 300.0);
+    put!(
+        h,
+        "<h2>Time before and after</h2><p class=\"soft\">One dot a package with the same outcome on both sides; above the line it takes longer now. Both scales are logarithmic."
+    );
+    if all > DOTS {
+        put!(h, " The ", (DOTS), " that moved most of ", (all), ".");
+    }
+    put!(
+        h,
+        "</p>\n<svg class=\"plot\" viewBox=\"0 0 570 380\" role=\"img\" aria-label=\"old time against new time; the packages that moved most are in the table below\">"
+    );
+    put!(
+        h,
+        "<line class=\"axis\" x1=\"60\" y1=\"330\" x2=\"540\" y2=\"330\"/><line class=\"axis\" x1=\"60\" y1=\"30\" x2=\"60\" y2=\"330\"/><line class=\"axis\" x1=\"60\" y1=\"330\" x2=\"540\" y2=\"30\"/>"
+    );
+    for tick in
+        [0.1, 1.0, 10.0, 100.0, 1000.0, 10000.0].into_iter().filter(|tick| (low..=high).contains(tick))
+    {
+        put!(
+            h,
+            "<text class=\"soft\" x=\"",
+            (f(x(tick))),
+            "\" y=\"348\" text-anchor=\"middle\">",
+            (tick),
+            " s</text>"
+        );
+        put!(
+            h,
+            "<text class=\"soft\" x=\"54\" y=\"",
+            (f(y(tick) + 4.0)),
+            "\" text-anchor=\"end\">",
+            (tick),
+            " s</text>"
+        );
+    }
+    put!(
+        h,
+        "<text x=\"300\" y=\"370\" text-anchor=\"middle\">old</text><text x=\"60\" y=\"20\" text-anchor=\"middle\">new</text>"
+    );
+    for (old, new, entry) in &dots {
+        put!(
+            h,
+            "<circle class=\"indeterminate\" fill-opacity=\".55\" cx=\"",
+            (f(x(*old))),
+            "\" cy=\"",
+            (f(y(*new))),
+            "\" r=\"3\"><title>",
+            (entry.package),
+            "</title></circle>"
+        );
+    }
+    put!(h, "</svg>\n");
+    let moved: Vec<_> = dots.iter().filter(|(old, new, _)| (old - new).abs() > 1.0).take(15).collect();
+    if !moved.is_empty() {
+        put!(
+            h,
+            "<table><caption>Moved most</caption><thead><tr><th scope=\"col\">Package</th><th scope=\"col\" class=\"num\">Old</th><th scope=\"col\" class=\"num\">New</th></tr></thead><tbody>"
+        );
+        for (old, new, entry) in moved {
+            put!(h, "<tr><th scope=\"row\">");
+            package_link(h, report, "", &entry.package);
+            put!(
+                h,
+                "</th><td class=\"num\">",
+                (duration(*old)),
+                "</td><td class=\"num\">",
+                (duration(*new)),
+                "</td></tr>"
+            );
+        }
+        put!(h, "</tbody></table>\n");
+    }
+}
+
+fn slowest(h: &mut Html, report: &Report) {
+    let mut all: Vec<(&Entry, &State)> = ran(report).collect();
+    all.sort_by(|a, b| b.1.wall_s.total_cmp(&a.1.wall_s).then(a.0.package.cmp(&b.0.package)));
+    let Some((_, first)) = all.first() else { return };
+    let most = first.wall_s;
+    put!(
+        h,
+        "<h2>Slowest packages</h2>\n<div class=\"scroll\" tabindex=\"0\" role=\"group\" aria-label=\"Slowest packages\"><table data-sort><thead><tr><th scope=\"col\">Package</th><th scope=\"col\" class=\"num\">Time</th><th scope=\"col\"><span class=\"vh\">Bar</span></th><th scope=\"col\" class=\"num\">Peak memory</th></tr></thead><tbody>"
+    );
+    for (entry, state) in all.into_iter().take(SLOWEST) {
+        put!(h, "<tr><th scope=\"row\">");
+        package_link(h, report, "", &entry.package);
+        put!(
+            h,
+            "</th><td class=\"num\" data-k=\"",
+            (f(state.wall_s)),
+            "\">",
+            (duration(state.wall_s)),
+            "</td><td data-k=\"\"><svg class=\"line\" viewBox=\"0 0 100 8\" preserveAspectRatio=\"none\" aria-hidden=\"true\"><rect class=\"",
+            (entry.verdict.name()),
+            "\" width=\"",
+            (f(state.wall_s / most * 100.0)),
+            "\" height=\"8\"/></svg></td><td class=\"num\" data-k=\"",
+            (state.peak_memory_mb.unwrap_or(0.0)),
+            "\">"
+        );
+        if let Some(mb) = state.peak_memory_mb {
+            put!(h, (format!("{mb:.0}")), " MiB");
+        }
+        put!(h, "</td></tr>");
+    }
+    put!(h, "</tbody></table></div>\n");
+}
