@@ -35,8 +35,7 @@ pub fn run(mut config: Config) -> Result<Done> {
     if config.from_config {
         places.extend(configured::catalogs(config.version.as_deref())?);
     }
-    let catalog = catalogs::read_all(&config, &places, &client)?;
-    let catalog_id = catalog::catalog_id(&catalog);
+    let (catalog, catalog_id) = catalogs::read_all(&config, &places, &client)?;
     let catalog = for_version(catalog, config.version.as_deref());
     let selected = plan::select(&catalog, &config, &installed, platform.as_ref())?;
     let world = World {

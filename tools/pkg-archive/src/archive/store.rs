@@ -37,7 +37,7 @@ impl Store {
             dir.canonicalize().context(Exit::CantCreate, || format!("cannot write \"{}\"", dir.display()))?;
         let lock = File::create(own.join("lock"))
             .context(Exit::CantCreate, || format!("cannot write \"{}\"", own.display()))?;
-        if lock.try_lock().is_err() {
+        if rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_err() {
             return Err(Failure::try_again(format!(
                 "cannot archive into \"{}\": another pkg-archive is at work there",
                 dir.display()

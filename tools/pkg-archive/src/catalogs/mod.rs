@@ -5,10 +5,11 @@ mod sqlite;
 
 use crate::args::{CatalogPlace, Config};
 
-use catalog::{Catalog, Entry, Name, Wins};
+use catalog::{Catalog, ContentId, Name};
 use contract::package::Package;
 use edge::{Context, Exit, Failure, Result};
 use fetch::{Class, Client};
+use std::collections::btree_map::Entry;
 use std::fs;
 use std::path::Path;
 use std::sync::Mutex;
@@ -17,39 +18,57 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// Largest `pkgs-all` or stream of package lines; the public one has 7 MB.
 const CATALOG_BYTES_MAX: u64 = 512 << 20;
 
-/// All catalogs, merged: of two entries with the same name the first one stays.
-pub fn read_all(config: &Config, places: &[CatalogPlace], client: &Client) -> Result<Catalog> {
+/// What was read from one place: entries as written, and the address that relative sources are relative to.
+struct Read {
+    catalog: Catalog,
+    base: Option<String>,
+}
+
+/// All catalogs, merged: of two entries with the same name the first one stays. Relative sources are made absolute;
+/// the id is that of the entries as written, so that a catalog keeps its id when it is moved.
+pub fn read_all(config: &Config, places: &[CatalogPlace], client: &Client) -> Result<(Catalog, String)> {
     let mut all = Catalog::new();
+    let mut id = ContentId::new();
     for place in places {
-        let one = match place {
+        let read = match place {
             CatalogPlace::Stdin => lines()?,
             CatalogPlace::Url(url) => server(client, url, config.version.as_deref())?,
             CatalogPlace::Sqlite(path) => sqlite::read_catalog(path)?,
             CatalogPlace::Directory(path) => directory(path)?,
         };
-        catalog::merge(&mut all, one, Wins::First);
+        for (name, mut entry) in read.catalog {
+            if let Entry::Vacant(vacant) = all.entry(name) {
+                id.add(vacant.key().as_str(), catalog::entry_digest(&entry));
+                if let Some(base) = &read.base {
+                    entry.make_absolute(base);
+                }
+                vacant.insert(entry);
+            }
+        }
     }
-    Ok(all)
+    Ok((all, id.finish()))
 }
 
-fn lines() -> Result<Catalog> {
+fn lines() -> Result<Read> {
     edge::refuse_terminal_stdin("package lines")?;
     let text = edge::read_input(Path::new("-"), CATALOG_BYTES_MAX)?;
     let packages = contract::read_lines::<Package>(&text).map_err(|(line, error)| {
         Failure::data(format!("cannot read package lines from stdin: line {line}: {error}"))
     })?;
+    // the program in front of us failed: emptying the archive is not what is wanted then
+    if packages.is_empty() {
+        return Err(Failure::data("cannot read package lines from stdin: there are none")
+            .hint("did the program before this one in the pipeline fail?"));
+    }
     let mut catalog = Catalog::new();
-    let base = std::env::current_dir().ok().map(|dir| catalog::file_url(&format!("{}/", dir.display())));
-    for mut package in packages {
-        if let Some(base) = &base {
-            package.entry.make_absolute(base);
-        }
+    for package in packages {
         catalog.entry(package.name).or_insert(package.entry);
     }
-    Ok(catalog)
+    let here = std::env::current_dir().ok();
+    Ok(Read { catalog, base: here.map(|dir| catalog::file_url(&format!("{}/", dir.display()))) })
 }
 
-fn directory(path: &Path) -> Result<Catalog> {
+fn directory(path: &Path) -> Result<Read> {
     let cannot = |what: &str| format!("cannot read catalog \"{}\": {what}", path.display());
     let metadata = fs::metadata(path).map_err(|error| {
         Failure::unavailable(cannot(&error.to_string()))
@@ -60,7 +79,7 @@ fn directory(path: &Path) -> Result<Catalog> {
             .hint("a catalog is a directory, a URL, FILE.sqlite (by that name) or -"));
     }
     let all = path.join("pkgs-all");
-    let mut catalog = if all.is_file() {
+    let catalog = if all.is_file() {
         let text = edge::read_input(&all, CATALOG_BYTES_MAX)?;
         catalog::read_pkgs_all(&text).context(Exit::Data, || cannot("pkgs-all"))?
     } else {
@@ -82,13 +101,11 @@ fn directory(path: &Path) -> Result<Catalog> {
         catalog
     };
     let absolute = path.canonicalize().context(Exit::Unavailable, || cannot("path"))?;
-    let base = catalog::file_url(&format!("{}/", absolute.display()));
-    make_absolute(&mut catalog, &base);
-    Ok(catalog)
+    Ok(Read { catalog, base: Some(catalog::file_url(&format!("{}/", absolute.display()))) })
 }
 
 /// A server has everything in `pkgs-all`, or names in `pkgs` and one file for each in `pkg/`.
-fn server(client: &Client, url: &str, version: Option<&str>) -> Result<Catalog> {
+fn server(client: &Client, url: &str, version: Option<&str>) -> Result<Read> {
     let cannot = |what: String| format!("cannot read catalog \"{url}\": {what}");
     let plain = url.split(['?', '#']).next().unwrap_or(url);
     let base = if plain.ends_with('/') { plain.to_owned() } else { format!("{plain}/") };
@@ -106,7 +123,7 @@ fn server(client: &Client, url: &str, version: Option<&str>) -> Result<Catalog> 
         }
         failure
     };
-    let mut catalog = match client.request(&at("pkgs-all")).max_bytes(CATALOG_BYTES_MAX).bytes() {
+    let catalog = match client.request(&at("pkgs-all")).max_bytes(CATALOG_BYTES_MAX).bytes() {
         Ok((text, _)) => catalog::read_pkgs_all(&text).context(Exit::Data, || cannot("pkgs-all".into()))?,
         Err(error) if error.trouble.class() == Class::Gone => {
             let (names, _) =
@@ -121,14 +138,13 @@ fn server(client: &Client, url: &str, version: Option<&str>) -> Result<Catalog> 
         }
         Err(error) => return Err(failed(error)),
     };
-    make_absolute(&mut catalog, &base);
-    Ok(catalog)
+    Ok(Read { catalog, base: Some(base) })
 }
 
 /// Entries fetched side by side; the first failure by name counts.
-fn one_by_one(names: &[Name], fetch: impl Fn(&Name) -> Result<Entry> + Sync) -> Result<Catalog> {
+fn one_by_one(names: &[Name], fetch: impl Fn(&Name) -> Result<catalog::Entry> + Sync) -> Result<Catalog> {
     let next = AtomicUsize::new(0);
-    let entries: Mutex<Vec<(usize, Result<Entry>)>> = Mutex::default();
+    let entries: Mutex<Vec<(usize, Result<catalog::Entry>)>> = Mutex::default();
     std::thread::scope(|scope| {
         for _ in 0..8.min(names.len()) {
             scope.spawn(|| {
@@ -150,10 +166,4 @@ fn one_by_one(names: &[Name], fetch: impl Fn(&Name) -> Result<Entry> + Sync) -> 
     let mut entries = entries.into_inner().unwrap_or_default();
     entries.sort_by_key(|(at, _)| *at);
     entries.into_iter().map(|(at, entry)| Ok((names[at].clone(), entry?))).collect()
-}
-
-fn make_absolute(catalog: &mut Catalog, base: &str) {
-    for entry in catalog.values_mut() {
-        entry.make_absolute(base);
-    }
 }

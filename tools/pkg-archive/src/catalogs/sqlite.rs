@@ -1,5 +1,6 @@
 //! Catalogs and archive states in the SQLite form that Racket writes.
 
+use super::Read;
 use catalog::{Catalog, Entry, Name};
 use edge::{Context, Exit, Failure, Result};
 use racket_data::{HashKind, Value};
@@ -12,18 +13,14 @@ fn open(path: &Path) -> rusqlite::Result<Connection> {
 }
 
 /// Reads a catalog database; of several catalogs in it the one with the lowest position wins.
-pub fn read_catalog(path: &Path) -> Result<Catalog> {
+pub(super) fn read_catalog(path: &Path) -> Result<Read> {
     let cannot = || format!("cannot read catalog \"{}\"", path.display());
     if !path.is_file() {
         return Err(Failure::unavailable(format!("{}: no such file", cannot())));
     }
     let base = path.canonicalize().context(Exit::Unavailable, cannot)?;
-    let mut catalog = open(path).and_then(|database| entries(&database)).context(Exit::Data, cannot)?;
-    let base = catalog::file_url(&base.display().to_string());
-    for entry in catalog.values_mut() {
-        entry.make_absolute(&base);
-    }
-    Ok(catalog)
+    let catalog = open(path).and_then(|database| entries(&database)).context(Exit::Data, cannot)?;
+    Ok(Read { catalog, base: Some(catalog::file_url(&base.display().to_string())) })
 }
 
 /// Rows of a table that hang on a package: (package, catalog) to values.

@@ -203,8 +203,12 @@ impl<'a> Between<'a> {
                 continue;
             }
             if !self.selected.contains(name) {
-                // one that is for another platform is not missed here
-                if !applies(dependency, self.world.platform) {
+                // one that is for another platform, or may be, is not missed here
+                let elsewhere = match self.world.platform {
+                    Some(_) => !applies(dependency, self.world.platform),
+                    None => dependency.platform.is_some(),
+                };
+                if elsewhere {
                     continue;
                 }
                 findings.push(match self.world.catalog.contains_key(name) {

@@ -186,7 +186,7 @@ impl Walk<'_> {
                 real.display()
             )));
         }
-        if self.open.iter().any(|dir| *dir == real) {
+        if self.open.contains(&real) {
             return Err(Trouble::bad_archive(format!(
                 "symbolic link {:?} leads back into itself",
                 target.as_str()

@@ -7,7 +7,7 @@ use std::io::{Read, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
-use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
 /// Settings that keep a stranger's repository from running anything here and git from doing more than it is told.
@@ -102,23 +102,12 @@ enum Heard {
 
 fn attend(child: &mut Child, watch: &Watch, progress: &dyn Fn(u64)) -> Result<(Vec<u8>, String), Trouble> {
     let (sender, receiver) = channel();
-    let streams: [(Option<Box<dyn Read + Send>>, fn(Vec<u8>) -> Heard); 2] = [
-        (child.stdout.take().map(|stream| Box::new(stream) as Box<dyn Read + Send>), Heard::Out),
-        (child.stderr.take().map(|stream| Box::new(stream) as Box<dyn Read + Send>), Heard::Err),
-    ];
-    for (stream, wrap) in streams {
-        let Some(mut stream) = stream else { continue };
-        let sender = sender.clone();
-        std::thread::spawn(move || {
-            let mut chunk = vec![0; 1 << 14];
-            while let Ok(count @ 1..) = stream.read(&mut chunk) {
-                if sender.send(wrap(chunk[..count].to_vec())).is_err() {
-                    return;
-                }
-            }
-        });
+    if let Some(stdout) = child.stdout.take() {
+        listen(stdout, sender.clone(), Heard::Out);
     }
-    drop(sender);
+    if let Some(stderr) = child.stderr.take() {
+        listen(stderr, sender, Heard::Err);
+    }
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
     let started = Instant::now();
     loop {
@@ -150,6 +139,17 @@ fn attend(child: &mut Child, watch: &Watch, progress: &dyn Fn(u64)) -> Result<(V
         }
     }
     Ok((stdout, String::from_utf8_lossy(&stderr).into_owned()))
+}
+
+fn listen(mut stream: impl Read + Send + 'static, sender: Sender<Heard>, wrap: fn(Vec<u8>) -> Heard) {
+    std::thread::spawn(move || {
+        let mut chunk = vec![0; 1 << 14];
+        while let Ok(count @ 1..) = stream.read(&mut chunk) {
+            if sender.send(wrap(chunk[..count].to_vec())).is_err() {
+                return;
+            }
+        }
+    });
 }
 
 /// The last count in progress lines like `Receiving objects:  42% (5/12), 1.50 MiB | 2.10 MiB/s`.
@@ -238,7 +238,7 @@ pub fn last_line(stderr: &str) -> &str {
     let lines = || stderr.split(['\n', '\r']).map(str::trim).filter(|line| !line.is_empty());
     lines()
         .find(|line| line.starts_with("fatal: ") || line.starts_with("error: ") || line.starts_with("ERR "))
-        .or_else(|| lines().last())
+        .or_else(|| lines().next_back())
         .unwrap_or("no message")
 }
 

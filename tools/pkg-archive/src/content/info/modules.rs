@@ -66,10 +66,19 @@ fn sibling(path: &TreePath, name: &str) -> String {
     }
 }
 
-/// What may stand between slashes in `(lib "…")`.
+/// What may stand between slashes in `(lib "…")`: letters, digits, `-_+.`, and other characters as `%` with two lower-case
+/// hexadecimal digits.
 fn is_collection_element(element: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_+.".contains(&byte);
+    let mut pieces = element.split('%');
+    let first = pieces.next().unwrap_or("");
     !matches!(element, "" | "." | "..")
-        && element.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_+.".contains(&byte))
+        && first.bytes().all(plain)
+        && pieces.all(|piece| {
+            let hex = piece.as_bytes().get(..2);
+            hex.is_some_and(|hex| hex.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')))
+                && piece[2..].bytes().all(plain)
+        })
 }
 
 #[cfg(test)]
@@ -87,10 +96,19 @@ mod tests {
 
     #[test]
     fn single_and_multi() {
-        let tree =
-            tree(&["info.rkt", "main.rkt", "a/b.ss", "a/c.scrbl", "a/info.rkt", "a/d.txt", "x y/z.rkt"]);
+        let tree = tree(&[
+            "info.rkt",
+            "main.rkt",
+            "a/b.ss",
+            "a/c.scrbl",
+            "a/info.rkt",
+            "a/d.txt",
+            "x y/z.rkt",
+            "%3a1/%zz.rkt",
+            "%3a1.rkt",
+        ]);
         let single = modules(&tree, &Collection::Single("p".into()), |_| false);
-        assert_eq!(single, ["p/a/b.rkt", "p/a/c.scrbl", "p/main.rkt"]);
+        assert_eq!(single, ["p/%3a1.rkt", "p/a/b.rkt", "p/a/c.scrbl", "p/main.rkt"]);
         assert_eq!(modules(&tree, &Collection::Multi, |_| false), ["a/b.rkt", "a/c.scrbl"]);
     }
 

@@ -153,6 +153,9 @@ mod tests {
         let mut tree = Tree::default();
         tree.add_file(path("main.rkt"), Arc::new(b"#lang racket/base\n".repeat(9)), false);
         tree.add_file(path("x/y"), Arc::new(b"y".to_vec()), true);
-        assert_eq!(crate::content::checksum::sha1_hex(&write("p", &tree).unwrap()), "07b599313d78750a92a81c750546391bac0378bd");
+        assert_eq!(
+            crate::content::checksum::sha1_hex(&write("p", &tree).unwrap()),
+            "07b599313d78750a92a81c750546391bac0378bd"
+        );
     }
 }

@@ -1,0 +1,3 @@
+#lang racket/base
+(provide one)
+(define one 1)

@@ -1,0 +1,1 @@
+(module info setup/infotab (#%module-begin (define deps (quote ("app" "nowhere"))) (define pkg-desc "a tool")))

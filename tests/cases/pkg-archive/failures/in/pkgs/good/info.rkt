@@ -1,0 +1,2 @@
+#lang info
+(define deps (quote ("bad-info")))
