@@ -2,6 +2,8 @@
 
 use super::answer::{self, Answer, Body, Site, reason};
 use super::request::{self, HEAD_MAX_BYTES, Method, Request};
+use rustix::io::Errno;
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::unix::fs::FileExt;
@@ -19,7 +21,7 @@ const SLOWEST_BYTES_PER_S: u64 = 500;
 const SLOWEST_WINDOW: Duration = Duration::from_secs(60);
 /// Files up to this go out in one piece with the head.
 const ONE_PIECE_BYTES: u64 = 64 * 1024;
-const PIECE_BYTES: u64 = 256 * 1024;
+const PIECE_BYTES: u64 = 1 << 20;
 
 /// What all connections share.
 pub struct Shared {
@@ -187,13 +189,10 @@ fn send(stream: &mut TcpStream, answer: Answer, keep_alive: bool, with_body: boo
             let result = stream.write_all(&head);
             (if result.is_ok() { length } else { 0 }, result)
         }
-        Body::Part { file, start, length } => {
-            let begun = stream.write_all(&head);
-            match begun.and_then(|()| io::Seek::seek(&mut &file, io::SeekFrom::Start(start))) {
-                Ok(_) => send_file(stream, &file, length),
-                Err(error) => (0, Err(error)),
-            }
-        }
+        Body::Part { file, start, length } => match stream.write_all(&head) {
+            Ok(()) => send_file(stream, &file, start, length),
+            Err(error) => (0, Err(error)),
+        },
     }
 }
 
@@ -207,19 +206,18 @@ fn send_bytes(stream: &mut TcpStream, mut head: Vec<u8>, body: &[u8]) -> (u64, i
     (if result.is_ok() { body.len() as u64 } else { 0 }, result)
 }
 
-/// Copies within the kernel where it can (sendfile), piece by piece so that slow clients are noticed.
-fn send_file(stream: &mut TcpStream, file: &std::fs::File, length: u64) -> (u64, io::Result<()>) {
+/// Sends part of a file, piece by piece so that slow clients are noticed.
+fn send_file(stream: &mut TcpStream, file: &File, start: u64, length: u64) -> (u64, io::Result<()>) {
     let mut sent = 0;
     let (mut window_start, mut window_sent) = (Instant::now(), 0);
     while sent < length {
-        let mut piece = file.take(PIECE_BYTES.min(length - sent));
-        let copied = match io::copy(&mut piece, stream) {
+        match send_piece(stream, file, start + sent, PIECE_BYTES.min(length - sent)) {
             // shorter than announced: the file was cut meanwhile; closing tells the client
             Ok(0) => return (sent, Err(io::ErrorKind::UnexpectedEof.into())),
-            Ok(copied) => copied,
+            Ok(count) => sent += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return (sent, Err(error)),
-        };
-        sent += copied;
+        }
         let window = window_start.elapsed();
         if window >= SLOWEST_WINDOW {
             if sent - window_sent < SLOWEST_BYTES_PER_S * window.as_secs() {
@@ -229,6 +227,21 @@ fn send_file(stream: &mut TcpStream, file: &std::fs::File, length: u64) -> (u64,
         }
     }
     (sent, Ok(()))
+}
+
+/// The kernel copies from file to socket; where a file system cannot do that, we do.
+fn send_piece(stream: &mut TcpStream, file: &File, at: u64, length: u64) -> io::Result<u64> {
+    let mut offset = at;
+    match rustix::fs::sendfile(&*stream, file, Some(&mut offset), length as usize) {
+        Ok(count) => Ok(count as u64),
+        Err(Errno::INVAL | Errno::NOSYS) => {
+            let mut piece = vec![0; length as usize];
+            let count = file.read_at(&mut piece, at)?;
+            stream.write_all(&piece[..count])?;
+            Ok(count as u64)
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Lets the client read the answer before the connection goes: data that is still coming in would otherwise reset it.
