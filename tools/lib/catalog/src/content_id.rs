@@ -1,4 +1,4 @@
-use crate::{Catalog, Dependency, Entry};
+use crate::{Catalog, Dependency, Entry, Name};
 use racket_data::{Hash, Value};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -65,14 +65,8 @@ pub fn entry_digest(entry: &Entry) -> EntryDigest {
     for (key, value) in items {
         encode(key, &mut text);
         match (key.as_symbol(), value) {
-            (Some("tags" | "modules"), Value::List(items)) => encode_set(items.iter().map(one), &mut text),
-            (Some("dependencies"), Value::List(items)) => encode_set(
-                items.iter().map(|item| match Dependency::parse(item) {
-                    Ok(dependency) => one(&dependency.to_value()),
-                    Err(_) => one(item),
-                }),
-                &mut text,
-            ),
+            (Some("tags" | "modules"), Value::List(items)) => encode_set(items, encode, &mut text),
+            (Some("dependencies"), Value::List(items)) => encode_set(items, encode_dependency, &mut text),
             _ => encode(value, &mut text),
         }
     }
@@ -104,13 +98,30 @@ fn one(value: &Value) -> Vec<u8> {
     text
 }
 
-fn encode_set(items: impl Iterator<Item = Vec<u8>>, out: &mut Vec<u8>) {
-    let mut items: Vec<Vec<u8>> = items.collect();
-    items.sort_unstable();
-    items.dedup();
-    tagged(b'L', items.len(), out);
+fn encode_dependency(value: &Value, out: &mut Vec<u8>) {
+    match value {
+        // the shape that nearly all have, and that the others are turned into
+        Value::String(name) if Name::is_valid(name) => encode(value, out),
+        _ => match Dependency::parse(value) {
+            Ok(dependency) => encode(&dependency.to_value(), out),
+            Err(_) => encode(value, out),
+        },
+    }
+}
+
+fn encode_set(items: &[Value], encode: impl Fn(&Value, &mut Vec<u8>), out: &mut Vec<u8>) {
+    let mut text = Vec::with_capacity(items.len() * 64);
+    let mut ranges = Vec::with_capacity(items.len());
     for item in items {
-        out.extend(item);
+        let start = text.len();
+        encode(item, &mut text);
+        ranges.push(start..text.len());
+    }
+    ranges.sort_unstable_by(|a, b| text[a.clone()].cmp(&text[b.clone()]));
+    ranges.dedup_by(|a, b| text[a.clone()] == text[b.clone()]);
+    tagged(b'L', ranges.len(), out);
+    for range in ranges {
+        out.extend(&text[range]);
     }
 }
 
@@ -177,5 +188,64 @@ fn encode_hash(hash: &Hash, out: &mut Vec<u8>) {
     for (key, value) in items {
         encode(key, out);
         encode(value, out);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn digest(text: &str) -> EntryDigest {
+        entry_digest(&crate::read_entry(text.as_bytes()).unwrap())
+    }
+
+    #[test]
+    fn form_and_order_do_not_count() {
+        let one = digest(
+            r#"#hash((name . "a") (source . "s") (checksum . "") (tags . ("x" "y")) (ring . #f) (description . "")
+               (dependencies . ("b" ("c" "1.0") ("d" #:platform unix #:version "2.0"))) (modules . ())
+               (versions . #hash((default . #hash((source . "t") (checksum . "u"))) ("6.0" . #hasheq())))
+               (search-terms . #hasheq((p . #t) (q . #t))))"#,
+        );
+        let other = digest(
+            r#"#hasheq((search-terms . #hash((q . #t) (p . #t)))
+               (versions . #hash(("6.0" . #hash()) (default . #hasheq((checksum . "u") (source . "t")))))
+               (dependencies . (("d" #:version "2.0" #:platform unix) ("c" #:version "1.0") ("b") "b"))
+               (tags . ("y" "x" "x")) (author . "") (source . "s"))"#,
+        );
+        assert_eq!(one, other);
+    }
+
+    #[test]
+    fn content_counts() {
+        let base = digest(r#"#hash((source . "s") (tags . ("x")) (u . ("p" "q")))"#);
+        for other in [
+            r#"#hash((source . "t") (tags . ("x")) (u . ("p" "q")))"#,
+            r#"#hash((source . "s") (tags . ("y")) (u . ("p" "q")))"#,
+            r#"#hash((source . "s") (tags . ("x")) (u . ("q" "p")))"#,
+            r#"#hash((source . "s") (tags . ("x")) (u . ("p" q)))"#,
+            r#"#hash((source . "s") (tags . ("x")) (u . ("pq")))"#,
+            r#"#hash((source . "s") (tags . ("x")) (u . ("p" "q")) (checksum . "c"))"#,
+            r#"#hash((source . "s") (tags . ("x")) (v . ("p" "q")))"#,
+        ] {
+            assert_ne!(digest(other), base, "{other}");
+        }
+    }
+
+    #[test]
+    fn id_of_a_catalog() {
+        let mut id = ContentId::new();
+        assert_eq!(id.finish(), "e3b0c44298fc1c149afbf4c8996fb924", "the empty catalog");
+        let entry = digest(r#"#hash((source . "s"))"#);
+        id.add("b", entry);
+        id.add("a", entry);
+        let both = id.finish();
+        assert_eq!(both.len(), 32);
+        let mut other = ContentId::new();
+        other.add("a", entry);
+        other.add("b", entry);
+        assert_eq!(other.finish(), both);
+        other.remove("b");
+        assert_ne!(other.finish(), both);
     }
 }
