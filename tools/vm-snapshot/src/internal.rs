@@ -7,7 +7,10 @@ use std::process::ExitCode;
 /// The exit code of an internal role, if the command line asks for one.
 pub fn role() -> Option<ExitCode> {
     let mut args = std::env::args_os().skip(1);
-    match args.next()?.to_str()? {
+    let name = args.next()?;
+    let name = name.to_str().filter(|name| name.starts_with("internal-"))?;
+    crate::process::close_inherited();
+    match name {
         "internal-keep" => {
             let args: Vec<OsString> = args.collect();
             match (args.first().and_then(|a| a.to_str()), args.get(1).and_then(|a| a.to_str())) {

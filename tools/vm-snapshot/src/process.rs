@@ -78,3 +78,19 @@ pub fn attach_loop(file: &File) -> io::Result<(PathBuf, File)> {
     }
     Ok((path, device))
 }
+
+/// Closes every descriptor but stdin, stdout and stderr: what a caller left open by accident (a directory, a lock, a pipe
+/// of make) must neither stay open in a keeper nor get into a machine. Only at the start of an internal role.
+pub fn close_inherited() {
+    const CLOSE_RANGE: libc::c_long = libc::SYS_close_range;
+    // SAFETY: called before anything of this process opened a descriptor, so that no owner of one is deceived.
+    let closed =
+        unsafe { libc::syscall(CLOSE_RANGE, 3 as libc::c_uint, libc::c_uint::MAX, 0 as libc::c_uint) };
+    if closed != 0 {
+        // before Linux 5.9
+        for descriptor in 3..1024 {
+            // SAFETY: as above.
+            unsafe { libc::close(descriptor) };
+        }
+    }
+}

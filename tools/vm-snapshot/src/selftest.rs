@@ -6,13 +6,13 @@ use crate::exec::{busy_file, enter, usage};
 use crate::machines::Loaded;
 use crate::open;
 use crate::store::{Seat, Store, remove_tree};
-use edge::{Context, Done, Exit, Result, out};
+use edge::{Context, Done, Exit, Failure, Result, out};
 use serde::Serialize;
 use std::ffi::OsString;
 use std::fs;
 use std::io::{Read, Write};
 use std::path::PathBuf;
-use std::process::{Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 /// `kind: "check"`: one thing that was tried.
@@ -194,9 +194,16 @@ impl Test<'_> {
         let begun = Instant::now();
         let script = "trap '' TERM INT HUP; (trap '' TERM; while :; do date +%N > beat; sleep 0.02; done) & \
                       setsid sh -c 'trap \"\" TERM; while :; do date +%N > beat2; sleep 0.02; done' & echo up; wait";
-        let request =
-            Request { argv: ["/bin/sh", "-c", script].map(OsString::from).to_vec(), ..Request::default() };
-        let spawned = enter(seat, &request)?.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
+        // the command that users run and kill, not what it starts
+        let prefix = open::testbed(self.store, seat, Duration::ZERO)?.exec;
+        let (program, rest) = prefix.split_first().ok_or_else(|| Failure::bug("no exec"))?;
+        let spawned = Command::new(program)
+            .args(rest)
+            .args(["--", "/bin/sh", "-c", script])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn();
         let mut child = spawned.context(Exit::TryAgain, || "cannot run".to_owned())?;
         if let Some(stdout) = &mut child.stdout {
             let _ = stdout.read(&mut [0; 3]);

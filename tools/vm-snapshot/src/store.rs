@@ -92,6 +92,13 @@ impl Store {
         lock().context(Exit::CantCreate, || format!("cannot lock machine \"{name}\""))
     }
 
+    /// Held while an instance directory is half made.
+    fn lock_making(&self) -> std::io::Result<File> {
+        let file = File::options().create(true).append(true).open(self.dir.join("making"))?;
+        flock(&file, FlockOperation::LockExclusive)?;
+        Ok(file)
+    }
+
     /// Ids of all instances, dead or alive, sorted.
     pub fn instance_ids(&self) -> Vec<String> {
         let mut ids: Vec<String> = fs::read_dir(self.dir.join("instances"))
@@ -143,6 +150,7 @@ impl Store {
         let dir = self.instance_dir(&instance.id);
         let new = self.dir.join("instances").join(format!(".new-{}", instance.id));
         let make = || {
+            let _making = self.lock_making()?;
             fs::DirBuilder::new().mode(0o700).create(&new)?;
             let lock = File::options().create_new(true).append(true).open(new.join("lock"))?;
             flock(&lock, FlockOperation::LockExclusive)?;
@@ -192,10 +200,8 @@ impl Store {
         for id in self.instance_ids() {
             let dir = self.instance_dir(&id);
             if id.starts_with('.') {
-                // half made: nothing runs in it yet
-                let locked = File::open(dir.join("lock"))
-                    .is_ok_and(|lock| flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err());
-                if !locked && older_than(&dir, Duration::from_secs(10)) {
+                // half made, and its maker is gone when the lock can be had
+                if let Ok(_making) = self.lock_making() {
                     remove_tree(&dir);
                 }
             } else if let Some(_lock) = self.dead_lock(&id) {
@@ -245,12 +251,6 @@ fn ask(dir: &Path, word: &[u8]) -> bool {
         .custom_flags(flags)
         .open(dir.join("close"))
         .is_ok_and(|mut fifo| fifo.write_all(word).is_ok())
-}
-
-fn older_than(path: &Path, age: Duration) -> bool {
-    fs::metadata(path)
-        .and_then(|meta| meta.modified())
-        .is_ok_and(|time| time.elapsed().is_ok_and(|elapsed| elapsed > age))
 }
 
 /// Removes a tree that a stranger wrote: directories without permissions too; never follows a link.
