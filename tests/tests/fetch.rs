@@ -456,3 +456,126 @@ fn passwords_are_sent_and_never_shown() {
     let _ = client().get(&liar.url("/away").replace("http://", "http://me:secret@"));
     assert!(!other.asked()[0].headers.contains_key("authorization"));
 }
+
+/// A program of this file that fetches one URL with the environment it has been given: proxies and trusted
+/// certificates are read from the environment, which the tests of one process share.
+#[test]
+fn fetch_as_the_environment_says() {
+    let Some(url) = std::env::var_os("FETCH_TEST_URL") else { return };
+    let options = Options { proxies_from_environment: true, retries: 0, ..quick() };
+    match Client::new(options).get(&url.to_string_lossy()) {
+        Ok(body) => println!("\nfetched: {}", String::from_utf8_lossy(&body)),
+        Err(error) => println!("\nfailed: {error}\nhint: {}", error.hint().unwrap_or_default()),
+    }
+}
+
+fn fetch_with(url: &str, environment: &[(&str, &str)]) -> String {
+    let scratch = tempfile::tempdir().unwrap();
+    let mut command = tests::command(std::env::current_exe().unwrap(), scratch.path());
+    command.args(["--exact", "fetch_as_the_environment_says", "--nocapture"]).env("FETCH_TEST_URL", url);
+    for (name, value) in environment {
+        command.env(name, value);
+    }
+    String::from_utf8(command.output().unwrap().stdout).unwrap()
+}
+
+#[test]
+fn proxies_of_the_environment_are_used() {
+    let proxy = Liar::start();
+    proxy.on("http://site.test:81/a", [Lie::body("through the proxy")]);
+    let address = proxy.url("/").replace("http://", "http://me:secret@");
+    let out = fetch_with("http://site.test:81/a?b", &[("http_proxy", &address)]);
+    assert!(out.contains("fetched: through the proxy"), "{out}");
+    let asked = &proxy.asked()[0];
+    assert_eq!((asked.path.as_str(), asked.query.as_deref()), ("http://site.test:81/a", Some("b")));
+    assert_eq!(asked.headers["host"], "site.test:81");
+    assert_eq!(asked.headers["proxy-authorization"], "Basic bWU6c2VjcmV0");
+    // TLS goes through a tunnel, and a proxy that refuses one is named
+    let out = fetch_with("https://site.test/a", &[("https_proxy", &address)]);
+    assert!(out.contains("failed: https://site.test/a: proxy http://127.0.0.1:"), "{out}");
+    assert!(out.contains("hint: check http_proxy") && !out.contains("secret"), "{out}");
+    assert_eq!(proxy.asked().last().unwrap().method, "CONNECT");
+    let before = proxy.asked().len();
+    let out =
+        fetch_with("http://no-such-host.invalid/", &[("http_proxy", &address), ("no_proxy", ".invalid")]);
+    assert!(out.contains("not found"), "{out}");
+    assert_eq!(proxy.asked().len(), before);
+    let dead = format!("http://127.0.0.1:{}", dead_port());
+    let out = fetch_with("http://site.test/", &[("http_proxy", &dead)]);
+    assert!(out.contains(&format!("proxy {dead} does not let us through: connection refused")), "{out}");
+}
+
+#[test]
+fn tls_is_verified() {
+    if !tests::require("tls_is_verified", &["openssl"]) {
+        return;
+    }
+    let scratch = tempfile::tempdir().unwrap();
+    let dir = scratch.path();
+    tests::sh_ok(
+        "openssl req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.pem -days 2 -subj /CN=test-authority 2>err
+         for name in localhost elsewhere.test; do
+           openssl req -newkey rsa:2048 -nodes -keyout $name.key -out $name.csr -subj /CN=$name 2>err
+           printf 'subjectAltName=DNS:%s\nbasicConstraints=CA:FALSE\n' $name > ext
+           openssl x509 -req -in $name.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile ext -out $name.pem 2>err
+         done
+         openssl req -x509 -newkey rsa:2048 -nodes -keyout self.key -out self.pem -days 2 -subj /CN=localhost \
+           -addext subjectAltName=DNS:localhost 2>err",
+        dir,
+    );
+    let ca = dir.join("ca.pem");
+    let ca = ca.to_str().unwrap();
+    let with = |name: &str, environment: &[(&str, &str)]| {
+        let server = TlsServer::start(dir, name);
+        fetch_with(&format!("https://localhost:{}/x", server.port), environment)
+    };
+    let trusted = with("localhost", &[("SSL_CERT_FILE", ca)]);
+    assert!(trusted.contains("fetched: "), "{trusted}");
+    let unknown = with("localhost", &[]);
+    assert!(unknown.contains("no secure connection to localhost:"), "{unknown}");
+    assert!(unknown.contains("unknown issuer") && unknown.contains("SSL_CERT_FILE"), "{unknown}");
+    let other = with("elsewhere.test", &[("SSL_CERT_FILE", ca)]);
+    assert!(other.contains("its certificate is for another name"), "{other}");
+    let own = with("self", &[]);
+    assert!(own.contains("unknown issuer"), "{own}");
+    let plain = Liar::start();
+    plain.on("/", [Lie::body("x")]);
+    let out = fetch_with(&plain.url("/").replace("http://127.0.0.1", "https://localhost"), &[]);
+    assert!(out.contains("what it speaks is not TLS") || out.contains("connection broke"), "{out}");
+    let tls = TlsServer::start(dir, "localhost");
+    let out = fetch_with(&format!("http://localhost:{}/", tls.port), &[]);
+    assert!(out.contains("failed: "), "{out}");
+}
+
+/// `openssl s_server` with a certificate.
+struct TlsServer {
+    child: std::process::Child,
+    port: u16,
+}
+
+impl TlsServer {
+    fn start(dir: &std::path::Path, name: &str) -> TlsServer {
+        use std::io::BufRead;
+        let mut child = tests::command("openssl", dir)
+            .args(["s_server", "-accept", "127.0.0.1:0", "-www", "-naccept", "5"])
+            .args(["-cert", &format!("{name}.pem"), "-key", &format!("{name}.key")])
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut lines = std::io::BufReader::new(child.stdout.take().unwrap()).lines();
+        let port = lines
+            .by_ref()
+            .find_map(|line| line.ok()?.strip_prefix("ACCEPT 127.0.0.1:")?.trim().parse().ok())
+            .expect("s_server says where");
+        std::thread::spawn(move || lines.count());
+        TlsServer { child, port }
+    }
+}
+
+impl Drop for TlsServer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -222,7 +222,11 @@ impl Trouble {
             Trouble::TimedOut { .. } | Trouble::TooSlow { .. } => {
                 "the server or the network is slow; try again, or raise the time-out".to_owned()
             }
-            Trouble::Status { status: 401 | 407, .. } => {
+            Trouble::Status { status: 407, .. } => {
+                "the proxy wants a user name and password: http_proxy=http://USER:PASSWORD@HOST:PORT"
+                    .to_owned()
+            }
+            Trouble::Status { status: 401, .. } => {
                 "it wants a user name and password: http://USER:PASSWORD@HOST/…".to_owned()
             }
             Trouble::Status { status: 404 | 410, .. } => {

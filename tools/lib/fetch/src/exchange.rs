@@ -1,6 +1,7 @@
 //! One request and its answer over the network; ureq's errors become [`Trouble`].
 
 use crate::error::{Phase, Trouble};
+use crate::forward;
 use crate::options::Options;
 use crate::proxy::{self, Proxies};
 use crate::retry::parse_retry_after;
@@ -20,8 +21,8 @@ const MESSAGE_CHARS: usize = 200;
 pub(crate) struct Network {
     options: Options,
     proxies: Proxies,
-    /// One connection pool for each way out: no proxy, or the proxy named.
-    agents: Mutex<HashMap<Option<String>, Agent>>,
+    /// One connection pool for each way out: no proxy, or the scheme and the proxy for it.
+    agents: Mutex<HashMap<Option<(String, String)>, Agent>>,
 }
 
 pub(crate) struct Answer {
@@ -64,7 +65,7 @@ impl Network {
     /// Sends one GET. Any status is an answer; redirects are not followed here.
     pub fn get(&self, url: &Url, headers: &[(&str, String)]) -> Result<Answer, Trouble> {
         let proxy = self.proxies.choose(url);
-        let agent = self.agent(proxy)?;
+        let agent = self.agent(url, proxy)?;
         let mut request = agent.get(url.to_string());
         for (name, value) in headers {
             request = request.header(*name, value);
@@ -72,6 +73,12 @@ impl Network {
         if let Some(user_info) = &url.user_info {
             request =
                 request.header("Authorization", format!("Basic {}", base64(&percent_decode(user_info))));
+        }
+        if let Some(authorization) = proxy
+            .and_then(|proxy| proxy::forwards(proxy, url))
+            .and_then(|proxy| forward::authorization(&proxy))
+        {
+            request = request.header("Proxy-Authorization", authorization);
         }
         let response = request.call().map_err(|error| self.trouble(error, url, proxy))?;
         let (parts, body) = response.into_parts();
@@ -82,22 +89,24 @@ impl Network {
         })
     }
 
-    fn agent(&self, proxy: Option<&str>) -> Result<Agent, Trouble> {
+    fn agent(&self, url: &Url, proxy: Option<&str>) -> Result<Agent, Trouble> {
         let mut agents = self.agents.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(agent) = agents.get(&proxy.map(str::to_owned)) {
+        let key = proxy.map(|proxy| (url.scheme.clone(), proxy.to_owned()));
+        if let Some(agent) = agents.get(&key) {
             return Ok(agent.clone());
         }
-        let settings =
-            match proxy {
-                None => None,
-                Some(proxy) => Some(ureq::Proxy::new(proxy).map_err(|error| Trouble::Proxy {
-                    proxy: proxy::shown(proxy),
-                    cause: error.to_string(),
-                })?),
-            };
+        let bad_proxy = |proxy: &str, cause: String| Trouble::Proxy { proxy: proxy::shown(proxy), cause };
+        // an HTTP proxy is asked for plain http as it is, without a tunnel
+        let through = proxy.and_then(|proxy| proxy::forwards(proxy, url));
+        let tunnel = match proxy.filter(|_| through.is_none()) {
+            None => None,
+            Some(proxy) => {
+                Some(ureq::Proxy::new(proxy).map_err(|error| bad_proxy(proxy, error.to_string()))?)
+            }
+        };
         let options = &self.options;
-        let agent = Agent::config_builder()
-            .proxy(settings)
+        let config = Agent::config_builder()
+            .proxy(tunnel)
             .tls_config(tls::config(options.verify_tls))
             .http_status_as_error(false)
             .max_redirects(0)
@@ -109,9 +118,14 @@ impl Network {
             .timeout_per_read(Some(options.read_timeout))
             .timeout_per_write(Some(options.read_timeout))
             .max_idle_connections_per_host(options.per_host)
-            .build()
-            .new_agent();
-        agents.insert(proxy.map(str::to_owned), agent.clone());
+            .build();
+        let agent = match (proxy, &through) {
+            (Some(proxy), Some(through)) => {
+                forward::agent(config, through).map_err(|cause| bad_proxy(proxy, cause))?
+            }
+            _ => config.new_agent(),
+        };
+        agents.insert(key, agent.clone());
         Ok(agent)
     }
 
@@ -125,6 +139,11 @@ impl Network {
                 | Trouble::NoRoute { .. }
                 | Trouble::TimedOut { phase: Phase::Connect | Phase::Resolve, .. }),
             ) => Trouble::Proxy { proxy: proxy::shown(proxy), cause: trouble.to_string() },
+            (Some(proxy), Trouble::Proxy { cause, .. }) => {
+                let cause = cause.replacen("proxy server responded ", "it answers ", 1);
+                let cause = cause.split('/').next().unwrap_or_default().to_owned();
+                Trouble::Proxy { proxy: proxy::shown(proxy), cause }
+            }
             (_, trouble) => trouble,
         }
     }
@@ -235,7 +254,7 @@ fn message_in(text: &str, html: bool) -> Option<String> {
     (!clean.is_empty()).then_some(clean)
 }
 
-fn base64(data: &[u8]) -> String {
+pub(crate) fn base64(data: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::new();
     for chunk in data.chunks(3) {

@@ -13,6 +13,7 @@ mod client;
 mod error;
 mod event;
 mod exchange;
+mod forward;
 mod host;
 mod options;
 mod proxy;

@@ -57,6 +57,12 @@ impl Proxies {
     }
 }
 
+/// The proxy, when it takes requests for this URL as they are: an HTTP proxy for plain http.
+pub(crate) fn forwards(proxy: &str, url: &Url) -> Option<Url> {
+    let full = if proxy.contains("://") { proxy.to_owned() } else { format!("http://{proxy}") };
+    Url::parse(&full).ok().filter(|proxy| proxy.scheme == "http" && url.scheme == "http")
+}
+
 /// The proxy without user name and password, for messages.
 pub(crate) fn shown(proxy: &str) -> String {
     match Url::parse(proxy) {
