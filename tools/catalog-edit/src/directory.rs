@@ -70,7 +70,7 @@ pub fn edit(job: &mut Job, path: &Path) -> Result<Done> {
     let real = path.canonicalize().context(Exit::Unavailable, || format!("cannot read catalog {place}"))?;
     let lock = if job.edits() && !job.config.dry_run { Some(replace::lock(&real)?) } else { None };
     let mut id = ContentId::new();
-    let directory = Directory::read(&real, job, &mut id)?;
+    let directory = Directory::read(path, job, &mut id)?;
     let (members, ranges): (Vec<Member>, Vec<Range<usize>>) =
         directory.packages.into_iter().map(|found| (found.member, found.range)).unzip();
     let directory = Directory { packages: Vec::new(), ..directory };
