@@ -46,7 +46,7 @@ pub fn client(use_cache: bool, jobs: usize) -> Client {
     let on_event: Option<fetch::Listener> = (say::verbosity() > 0)
         .then(|| Arc::new(|event: &fetch::Event<'_>| say::detail(event.to_string())) as _);
     let cache = if use_cache { default_cache_dir() } else { None };
-    Client::new(Options { cache, on_event, per_host: jobs, ..Options::default() })
+    Client::new(Options { cache, on_event, per_host: jobs, ..Options::from_environment() })
 }
 
 impl Place {

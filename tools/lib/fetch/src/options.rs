@@ -38,7 +38,7 @@ pub struct Options {
     pub cache_max_bytes: u64,
     /// Proxies as the environment says; otherwise none.
     pub proxies_from_environment: bool,
-    /// Verify TLS certificates, against `SSL_CERT_FILE`, the system's or the built-in authorities.
+    /// Verify TLS certificates (names, dates, signatures), against `SSL_CERT_FILE`, the system's or the built-in authorities.
     pub verify_tls: bool,
     /// Told what is asked of whom, for `-v`.
     pub on_event: Option<Listener>,
@@ -68,6 +68,30 @@ impl Default for Options {
     }
 }
 
+impl Options {
+    /// The defaults, with what the user's environment says: `DOWNSTREAM_TIMEOUT_S` (seconds of silence, and for a
+    /// connection), `DOWNSTREAM_RETRIES`, and Racket's own `PLT_PKG_SSL_NO_VERIFY` (set to anything: certificates
+    /// are not verified). A value that makes no sense is as good as none.
+    pub fn from_environment() -> Options {
+        Options::read(|name| std::env::var(name).ok())
+    }
+
+    fn read(variable: impl Fn(&str) -> Option<String>) -> Options {
+        let number = |name: &str| variable(name)?.trim().parse::<f64>().ok().filter(|number| *number >= 0.0);
+        let mut options = Options::default();
+        // a day is as good as for ever, and fits every clock
+        if let Some(timeout_s) = number("DOWNSTREAM_TIMEOUT_S").filter(|timeout_s| *timeout_s > 0.0) {
+            options.read_timeout = Duration::from_secs_f64(timeout_s.min(86_400.0));
+            options.connect_timeout = options.connect_timeout.min(options.read_timeout);
+        }
+        if let Some(retries) = number("DOWNSTREAM_RETRIES") {
+            options.retries = retries.min(100.0) as u32;
+        }
+        options.verify_tls = variable("PLT_PKG_SSL_NO_VERIFY").is_none();
+        options
+    }
+}
+
 impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Options")
@@ -82,4 +106,30 @@ pub fn default_cache_dir() -> Option<PathBuf> {
     let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let base = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")))?;
     Some(base.join("downstream").join("fetch"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_environment_may_say_more() {
+        let options = |name: &'static str, value: &'static str| {
+            Options::read(move |asked| (asked == name).then(|| value.to_owned()))
+        };
+        let timeouts = |value| {
+            let options = options("DOWNSTREAM_TIMEOUT_S", value);
+            (options.read_timeout.as_secs_f64(), options.connect_timeout.as_secs_f64())
+        };
+        assert_eq!(timeouts("0.5"), (0.5, 0.5));
+        assert_eq!(timeouts("300"), (300.0, 15.0));
+        for nonsense in ["", "x", "-1", "0", "NaN"] {
+            assert_eq!(timeouts(nonsense), (60.0, 15.0), "{nonsense}");
+        }
+        assert_eq!(timeouts("inf").0, 86_400.0);
+        assert_eq!(options("DOWNSTREAM_RETRIES", "0").retries, 0);
+        assert_eq!(options("DOWNSTREAM_RETRIES", "many").retries, 5);
+        assert!(!options("PLT_PKG_SSL_NO_VERIFY", "1").verify_tls);
+        assert!(options("OTHER", "1").verify_tls);
+    }
 }
