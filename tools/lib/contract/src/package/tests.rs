@@ -1,3 +1,6 @@
+//! What goes out as a line comes back the same; the real Racket is asked too.
+
+#[cfg(test)]
 use super::*;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
