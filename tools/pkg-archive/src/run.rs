@@ -1,13 +1,13 @@
-use crate::archive::state::{Kept, State};
+use crate::archive::publish::{self, Harvest};
+use crate::archive::state::State;
 use crate::archive::store::Store;
 use crate::args::Config;
 use crate::catalogs::{self, configured};
-use crate::plan::conclude::{self, Known, World};
+use crate::plan::conclude::{self, World};
 use crate::plan::{self, Step, Task};
-use crate::plan::{durations, make_rules};
 use crate::trouble::Trouble;
-use crate::work::{self, Workshop};
-use catalog::{Catalog, Graph, Name, Platform};
+use crate::work::Workshop;
+use catalog::{Catalog, Platform};
 use contract::archived::{ArchiveSummary, Archived, Status};
 use contract::installation::Installation;
 use edge::{Context, Done, Exit, Failure, Result};
@@ -56,7 +56,7 @@ pub fn run(mut config: Config) -> Result<Done> {
     let state = State::load(&store.own_dir(), &store, config.state.as_deref())?;
     let harvest = gather(&config, &client, &store, &state, &world, selected)?;
     drop(cleanup);
-    let report = write_archive(&config, &store, &state, &world, &harvest)?;
+    let report = publish::publish(&config, &store, &state, &world, &harvest)?;
     let mut summary = ArchiveSummary {
         kind: "archive".to_owned(),
         v: contract::V,
@@ -155,12 +155,6 @@ fn for_version(catalog: Catalog, version: Option<&str>) -> Catalog {
         .collect()
 }
 
-/// What the packages of a run came to.
-struct Harvest {
-    packages: BTreeMap<String, (Task, Option<work::Outcome>)>,
-    fetched_bytes: u64,
-}
-
 /// Archives the selection, and with `--include-deps` what the archived packages turn out to depend on.
 fn gather(
     config: &Config,
@@ -215,112 +209,6 @@ fn stopped(task: &Task, trouble: &Trouble) -> Failure {
     Failure::new(Exit::No, format!("cannot archive \"{}\": {}", task.name, trouble.message))
         .detail("source", &task.source_text)
         .hint("what was archived before stays; run again to go on, without --fail-fast to skip it")
-}
-
-/// Brings the directory in line with what was gathered; gives the records to print.
-fn write_archive(
-    config: &Config,
-    store: &Store,
-    state: &State,
-    world: &World,
-    harvest: &Harvest,
-) -> Result<Vec<Archived>> {
-    let known: Vec<(&Task, Known)> = harvest
-        .packages
-        .values()
-        .map(|(task, outcome)| {
-            let known = match outcome {
-                None => Known::Installed,
-                Some(Ok(done)) => Known::Archived { kept: &done.kept, touched: done.touched },
-                Some(Err(trouble)) => Known::Failed(trouble),
-            };
-            (task, known)
-        })
-        .collect();
-    let (mut records, graph) = conclude::records(world, &known);
-    let archived: Vec<(&Task, &Kept)> = known
-        .iter()
-        .filter_map(|(task, known)| match known {
-            Known::Archived { kept, .. } => Some((*task, *kept)),
-            _ => None,
-        })
-        .collect();
-    let kept_names: BTreeSet<&str> = archived.iter().map(|(task, _)| task.name.as_str()).collect();
-    let removed = store.remove_others("pkgs", &[".zip", ".zip.CHECKSUM"], &kept_names)?;
-    write_failures(store, &records)?;
-    write_catalog(config, store, &archived)?;
-    write_rules(config, store, &records, &graph)?;
-    let manifest = manifest(&records)?;
-    store.write("manifest.jsonl", &manifest)?;
-    if records.iter().any(|record| record.status == Status::Archived) {
-        store.sync()?;
-    }
-    state.save(archived.iter().map(|(_, kept)| *kept))?;
-    let selected: BTreeSet<&str> = harvest.packages.keys().map(String::as_str).collect();
-    let gone = removed.iter().filter(|name| !selected.contains(name.as_str()));
-    records.extend(gone.map(|name| conclude::removed(name, world.catalog_id)));
-    records.sort_by(|a, b| a.package.cmp(&b.package));
-    Ok(records)
-}
-
-/// One record for each package that failed; a record that says the same as before is not touched.
-fn write_failures(store: &Store, records: &[Archived]) -> Result<()> {
-    let failed: Vec<&Archived> = records.iter().filter(|record| record.status == Status::Failed).collect();
-    for record in &failed {
-        let mut text = serde_json::to_vec_pretty(record)
-            .map_err(|error| Failure::bug(format!("cannot render JSON: {error}")))?;
-        text.push(b'\n');
-        store.write(&format!("failed/{}.json", record.package), &text)?;
-    }
-    let names = failed.iter().map(|record| record.package.as_str()).collect();
-    store.remove_others("failed", &[".json"], &names)?;
-    Ok(())
-}
-
-fn write_catalog(config: &Config, store: &Store, archived: &[(&Task, &Kept)]) -> Result<()> {
-    let mut catalog = Catalog::new();
-    for (task, kept) in archived {
-        let source = match config.relative {
-            true => format!("../pkgs/{}.zip", task.name),
-            false => store.zip(&task.name).display().to_string(),
-        };
-        let name = Name::new(task.name.as_str()).context(Exit::Data, || "cannot write catalog".to_owned())?;
-        catalog.insert(name, plan::archived_entry(task, kept, &source));
-    }
-    let mut files = vec![
-        ("pkgs".to_owned(), catalog::write_names(catalog.keys()).into_bytes()),
-        ("pkgs-all".to_owned(), catalog::write_pkgs_all(&catalog).into_bytes()),
-    ];
-    for (name, entry) in &catalog {
-        files.push((format!("pkg/{name}"), catalog::write_entry(entry).into_bytes()));
-    }
-    store.write_directory("catalog", &files)?;
-    Ok(())
-}
-
-fn write_rules(config: &Config, store: &Store, records: &[Archived], graph: &Graph) -> Result<()> {
-    let durations_s = match &config.durations {
-        Some(dir) => durations::read(dir)?,
-        None => BTreeMap::new(),
-    };
-    let groups = conclude::groups(records, graph, &durations_s);
-    store.write("packages.mk", make_rules::write(&groups).as_bytes())?;
-    Ok(())
-}
-
-/// The manifest says what is there, so a package that was archived just now and one that was before look the same.
-fn manifest(records: &[Archived]) -> Result<Vec<u8>> {
-    let mut text = Vec::new();
-    for record in records {
-        let mut record = record.clone();
-        if record.status == Status::Unchanged && !record.in_installation {
-            record.status = Status::Archived;
-        }
-        let line = serde_json::to_vec(&record);
-        text.extend(line.map_err(|error| Failure::bug(format!("cannot render JSON: {error}")))?);
-        text.push(b'\n');
-    }
-    Ok(text)
 }
 
 /// One step of a plan that is only told.

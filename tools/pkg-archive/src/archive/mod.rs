@@ -1,4 +1,6 @@
 //! The archive directory on disk and what it remembers.
 
+pub mod publish;
+pub mod raco_state;
 pub mod state;
 pub mod store;

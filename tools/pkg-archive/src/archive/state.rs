@@ -1,7 +1,8 @@
 //! What the archive remembers from run to run (`.pkg-archive/`), so that an unchanged package costs one look and an
 //! interrupted run goes on where it stopped. Nothing in it is needed to use the archive.
 
-use crate::archive::store::Store;
+use super::raco_state;
+use super::store::Store;
 use crate::args::Mode;
 use crate::content::facts::Facts;
 use serde::{Deserialize, Serialize};
@@ -52,7 +53,8 @@ pub struct State {
 
 impl State {
     /// Reads what earlier runs left; anything that cannot be understood is as if it were not there.
-    pub fn load(dir: &Path, _store: &Store, _raco: Option<&Path>) -> edge::Result<State> {
+    /// A state file of raco speaks where nothing else is known.
+    pub fn load(dir: &Path, store: &Store, raco: Option<&Path>) -> edge::Result<State> {
         let mut kept = BTreeMap::new();
         for name in ["state.jsonl", "journal.jsonl"] {
             let text = fs::read(dir.join(name)).unwrap_or_default();
@@ -62,6 +64,15 @@ impl State {
                     && record.making == MAKING
                 {
                     kept.insert(record.package.clone(), record);
+                }
+            }
+        }
+        if let Some(path) = raco {
+            for (package, row) in raco_state::read(path)? {
+                if !kept.contains_key(&package)
+                    && let Some(record) = raco_state::kept(&package, &row, store)
+                {
+                    kept.insert(package, record);
                 }
             }
         }
