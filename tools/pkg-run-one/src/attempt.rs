@@ -32,6 +32,8 @@ pub struct Session<'a> {
     pub subject: &'a Subject,
     pub limits: &'a RunLimits,
     pub output: &'a Output,
+    /// Which round this is, from 1.
+    pub observation: u32,
 }
 
 /// What is learnt on the way, over all tries.
@@ -42,7 +44,6 @@ pub struct Learnt {
     pub log_names: BTreeMap<String, u32>,
     pub version: String,
     pub image_id: String,
-    pub limits: BTreeMap<String, u64>,
 }
 
 /// What one variant came to.
@@ -103,7 +104,7 @@ pub fn variant(session: &Session, attempt: &Attempt, first: u32, learnt: &mut Le
 }
 
 fn once(session: &Session, variant: Variant, machine: &str, number: u32, learnt: &mut Learnt) -> Result<Outcome> {
-    let Session { config, loaded, subject, limits, output } = *session;
+    let Session { config, loaded, subject, limits, output, .. } = *session;
     let mut seen: Vec<(&Stage, StageSeen)> = Vec::new();
     let mut tried = Tried {
         variant,
@@ -124,7 +125,7 @@ fn once(session: &Session, variant: Variant, machine: &str, number: u32, learnt:
         edge::say::detail(format!("{}: {} on {machine}, {}", subject.packages.join(", "), stage.name, opened.testbed.id));
         let word = mark_word();
         let jobs = config.jobs.or(opened.testbed.limits.get("cpus").map(|cpus| *cpus as u32)).unwrap_or(1).max(1);
-        let places = Places::of(&opened.testbed, &subject.packages, jobs, &word);
+        let places = Places::of(&opened.testbed, &subject.packages, jobs, &word, session.observation);
         let visit = crate::keyboard::visit(&config.keyboard, stage);
         let mut stage_seen = if visit.before_stage {
             StageSeen { stopped: true, ..StageSeen::default() }

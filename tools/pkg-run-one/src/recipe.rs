@@ -1,6 +1,7 @@
 //! Recipes: found by name or file, checked, their patterns compiled.
 
 use contract::recipe::{Recipe, Rule};
+use contract::run::Outcome;
 use edge::{Failure, Result};
 use regex::{Regex, RegexBuilder};
 use std::path::Path;
@@ -28,6 +29,8 @@ pub struct Loaded {
     pub rules: Vec<CompiledRule>,
     /// Phase to the pattern its log must have.
     pub evidence: Vec<(String, Regex)>,
+    /// Phase, pattern, and what its failure means once the log has the pattern.
+    pub past: Vec<(String, Regex, Outcome)>,
 }
 
 #[derive(Debug)]
@@ -76,7 +79,7 @@ pub fn check(recipe: Recipe, shown: &str) -> Result<Loaded> {
             return Err(bad(format!("stage \"{name}\" has several phases, so it must print marks")));
         }
         if let Some(phase) =
-            stage.fails_as.keys().chain(stage.evidence.keys()).find(|phase| !stage.phases.contains(phase))
+            stage.fails_as.keys().chain(stage.evidence.keys()).chain(stage.past.keys()).find(|phase| !stage.phases.contains(phase))
         {
             return Err(bad(format!("stage \"{name}\" has no phase \"{phase}\"")));
         }
@@ -107,9 +110,13 @@ pub fn check(recipe: Recipe, shown: &str) -> Result<Loaded> {
     for (phase, pattern) in recipe.stages.iter().flat_map(|stage| &stage.evidence) {
         evidence.push((phase.clone(), compile(pattern)?));
     }
+    let mut past = Vec::new();
+    for (phase, milestone) in recipe.stages.iter().flat_map(|stage| &stage.past) {
+        past.push((phase.clone(), compile(&milestone.pattern)?, milestone.fails_as));
+    }
     crate::test_counts::TestCounter::new(&recipe)
         .map_err(|error| bad(format!("pattern of \"tests\": {}", last_line(&error.to_string()))))?;
-    Ok(Loaded { recipe, rules, evidence })
+    Ok(Loaded { recipe, rules, evidence, past })
 }
 
 fn is_variable(name: &str) -> bool {

@@ -134,7 +134,7 @@ pub fn start(config: &Config, subject: &Subject, recipe: &str) -> Run {
         outcome: Outcome::Pass,
         cause: None,
         blame: None,
-        findings: Vec::new(),
+        findings: conflicts(subject),
         phases: Vec::new(),
         docs: Vec::new(),
         adds: Adds::default(),
@@ -145,6 +145,23 @@ pub fn start(config: &Config, subject: &Subject, recipe: &str) -> Run {
         started: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
         wall_s: 0.0,
     }
+}
+
+/// One finding for each package that defines some of the same modules.
+fn conflicts(subject: &Subject) -> Vec<Finding> {
+    let mut others: Vec<&String> = subject.conflicts.iter().map(|(_, other)| other).collect();
+    others.sort();
+    others.dedup();
+    others
+        .into_iter()
+        .map(|other| {
+            let modules: Vec<&str> =
+                subject.conflicts.iter().filter(|(_, o)| o == other).map(|(module, _)| module.as_str()).collect();
+            let more = if modules.len() > 3 { format!(" and {} more", modules.len() - 3) } else { String::new() };
+            let shown = modules[..modules.len().min(3)].join(", ");
+            Finding { code: "conflicts".to_owned(), message: format!("{other} has {shown}{more} as well") }
+        })
+        .collect()
 }
 
 /// A verdict that needed no machine.
@@ -205,7 +222,7 @@ pub fn settle(mut run: Run, rounds: Vec<Tried>, learnt: Learnt) -> Run {
     run.outcome = round.verdict.outcome;
     run.cause = round.verdict.cause;
     run.blame = round.verdict.blame;
-    run.findings = round.verdict.findings;
+    run.findings.extend(round.verdict.findings);
     run.docs = round.docs;
     run.docs.sort();
     run.docs.dedup();

@@ -59,10 +59,10 @@ fn rounds(
     attempts: &[Attempt],
     start: Run,
 ) -> Result<Option<Run>> {
-    let session = Session { config, loaded, subject, limits, output };
     let mut learnt = Learnt::default();
     let mut rounds: Vec<Tried> = Vec::new();
     for round in 0..config.repeat {
+        let session = Session { config, loaded, subject, limits, output, observation: round + 1 };
         let mut tried: Vec<Tried> = Vec::new();
         for attempt in attempts {
             let first = round * (config.retries + 1) + 1;

@@ -17,11 +17,13 @@ pub struct Places {
     pub out: String,
     pub jobs: String,
     pub mark: String,
+    /// Which time this is, from 1, when a run is repeated.
+    pub observation: u32,
 }
 
 impl Places {
     /// `word` is new for every run: it makes marks unforgeable by accident.
-    pub fn of(testbed: &Testbed, packages: &[String], jobs: u32, word: &str) -> Places {
+    pub fn of(testbed: &Testbed, packages: &[String], jobs: u32, word: &str, observation: u32) -> Places {
         let share = |name: &str| {
             let mounted = testbed.mounts.iter().find(|mount| mount.name == name).map(|mount| mount.guest.clone());
             mounted.unwrap_or_else(|| match &testbed.host_url {
@@ -39,6 +41,7 @@ impl Places {
             work,
             jobs: jobs.to_string(),
             mark: word.to_owned(),
+            observation,
         }
     }
 
@@ -91,6 +94,7 @@ impl Places {
         let mut env: BTreeMap<String, String> =
             recipe.env.iter().map(|(name, value)| (name.clone(), self.fill(value))).collect();
         env.insert("DOWNSTREAM_MARK".to_owned(), self.mark.clone());
+        env.insert("DOWNSTREAM_OBSERVATION".to_owned(), self.observation.to_string());
         env
     }
 }
@@ -160,6 +164,7 @@ mod tests {
             out: "/w/out".into(),
             jobs: "1".into(),
             mark: "@m 1".into(),
+            observation: 1,
         }
     }
 
@@ -178,6 +183,7 @@ mod tests {
             marks: false,
             fails_as: BTreeMap::new(),
             evidence: BTreeMap::new(),
+            past: BTreeMap::new(),
         };
         assert_eq!(places().argv(&stage), ["x", "a", "b", "-a"]);
     }

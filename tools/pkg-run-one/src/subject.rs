@@ -7,7 +7,6 @@ use contract::installation::Installation;
 use contract::run::{Blame, Cause, Outcome, Run};
 use edge::{Failure, Result};
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 
 /// Largest manifest, result or installation document.
 const MAX_BYTES: u64 = 1 << 30;
@@ -25,6 +24,8 @@ pub struct Subject {
     pub catalog_id: String,
     /// Module path to the package of the archive that has it.
     pub modules: BTreeMap<String, String>,
+    /// Modules that another package of the archive defines as well, with that package.
+    pub conflicts: Vec<(String, String)>,
 }
 
 /// A verdict that needs no machine.
@@ -126,7 +127,15 @@ fn subject(packages: Vec<String>, members: &[Archived], records: &Records) -> Su
         .values()
         .flat_map(|record| record.modules.iter().map(|module| (module.clone(), record.package.clone())))
         .collect();
+    let own: BTreeSet<&String> = members.iter().flat_map(|member| &member.modules).collect();
+    let conflicts: BTreeSet<(String, String)> = records
+        .manifest
+        .values()
+        .filter(|record| !packages.contains(&record.package))
+        .flat_map(|record| record.modules.iter().filter(|m| own.contains(m)).map(|m| (m.clone(), record.package.clone())))
+        .collect();
     Subject {
+        conflicts: conflicts.into_iter().collect(),
         checksum: map(&|member| member.zip_checksum.clone()),
         source: map(&|member| Some(member.source.clone())),
         dependencies: dependencies.into_iter().collect(),
@@ -233,9 +242,4 @@ fn distance(a: &str, b: &str) -> usize {
         }
     }
     row[b.len()]
-}
-
-/// Whether a directory holds an archive.
-pub fn is_archive(dir: &Path) -> bool {
-    dir.join("manifest.jsonl").is_file()
 }

@@ -65,7 +65,7 @@ pub fn judge(loaded: &Loaded, known: &Known, stages: &[(&Stage, &StageSeen)]) ->
     let mut verdict = Verdict::none();
     if let Some((stage, phase)) = first_failure(loaded, stages) {
         let decided = decide(loaded, known, phase);
-        verdict.outcome = decided.outcome.unwrap_or_else(|| fails_as(stage, &phase.phase));
+        verdict.outcome = decided.outcome.unwrap_or_else(|| fails_as(loaded, stage, phase));
         verdict.cause = Some(decided.cause);
         verdict.blame = Some(decided.blame);
         verdict.phase = Some(phase.phase.clone());
@@ -107,9 +107,17 @@ fn has_evidence(loaded: &Loaded, phase: &PhaseSeen) -> bool {
     }
 }
 
-/// What a failure in a phase means: its own entry, else that of the next phase that has one.
-fn fails_as(stage: &Stage, phase: &str) -> Outcome {
-    let at = stage.phases.iter().position(|name| name == phase).unwrap_or(0);
+/// What a failure in a phase means: that of a milestone it got past, else its own entry, else that of the next phase
+/// that has one.
+fn fails_as(loaded: &Loaded, stage: &Stage, phase: &PhaseSeen) -> Outcome {
+    let mut milestones = loaded.past.iter().filter(|(name, ..)| *name == phase.phase).peekable();
+    if milestones.peek().is_some() {
+        let text = phase.log.text();
+        if let Some((.., outcome)) = milestones.find(|(_, pattern, _)| pattern.is_match(&text)) {
+            return *outcome;
+        }
+    }
+    let at = stage.phases.iter().position(|name| *name == phase.phase).unwrap_or(0);
     let (before, after) = stage.phases.split_at(at);
     after
         .iter()

@@ -65,6 +65,18 @@ pub struct Stage {
     /// the process early must not look like success.
     #[serde(default)]
     pub evidence: BTreeMap<String, String>,
+    /// Milestones inside a phase: once its log has the pattern, a failure means something else.
+    #[serde(default)]
+    pub past: BTreeMap<String, Milestone>,
+}
+
+/// A point that a phase may get past.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct Milestone {
+    /// Regular expression for the log.
+    pub pattern: String,
+    pub fails_as: Outcome,
 }
 
 /// Evidence in a log: which text means what.

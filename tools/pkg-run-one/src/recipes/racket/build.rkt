@@ -23,7 +23,8 @@
   (try "install" #:go-on? #t
     (lambda ()
       (use-catalogs! (list (own-catalog work archive packages) built archive))
-      (parameterize ([current-command-name 'pkg])
+      ;; make-verbose, or else what a package prints while it compiles would not be in the log
+      (parameterize ([current-command-name 'pkg] [make-verbose #t])
         (apply pkg-install-command #:scope 'user #:auto #t #:jobs jobs packages)))))
 
 (define table (installed-pkg-table #:scope 'user))
