@@ -68,7 +68,12 @@ enum Outcome {
 }
 
 /// Tries a variant until there is a verdict, or gives up with exit 75. `None`: a person had the machine.
-pub fn variant(session: &Session, attempt: &Attempt, first: u32, learnt: &mut Learnt) -> Result<Option<Tried>> {
+pub fn variant(
+    session: &Session,
+    attempt: &Attempt,
+    first: u32,
+    learnt: &mut Learnt,
+) -> Result<Option<Tried>> {
     let mut machine = attempt.machines.iter();
     let mut name = machine.next().map_or("default", |name| name.as_str());
     let (mut troubles_here, mut wait_s) = (0, session.config.retry_wait_s);
@@ -78,7 +83,10 @@ pub fn variant(session: &Session, attempt: &Attempt, first: u32, learnt: &mut Le
             Outcome::Tried(tried) => return Ok(Some(*tried)),
             Outcome::Visited => return Ok(None),
             Outcome::Trouble(text) => {
-                edge::say::warning(format!("trouble with machine \"{name}\", attempt {number}: {text}"), None);
+                edge::say::warning(
+                    format!("trouble with machine \"{name}\", attempt {number}: {text}"),
+                    None,
+                );
                 told.push(format!("{name}: {text}"));
             }
         }
@@ -88,22 +96,33 @@ pub fn variant(session: &Session, attempt: &Attempt, first: u32, learnt: &mut Le
         troubles_here += 1;
         if troubles_here >= TROUBLES_UNTIL_SPARE {
             if let Some(spare) = machine.next() {
-                edge::say::warning(format!("machine \"{name}\" is taken out: going on with \"{spare}\""), None);
+                edge::say::warning(
+                    format!("machine \"{name}\" is taken out: going on with \"{spare}\""),
+                    None,
+                );
                 (name, troubles_here) = (spare, 0);
             }
         }
         std::thread::sleep(Duration::from_secs_f64(wait_s.min(MAX_WAIT_S)));
         wait_s *= 2.0;
     }
-    let mut failure =
-        Failure::try_again(format!("cannot run {}: trouble with the machine", session.subject.packages.join(", ")));
+    let mut failure = Failure::try_again(format!(
+        "cannot run {}: trouble with the machine",
+        session.subject.packages.join(", ")
+    ));
     for text in told {
         failure = failure.detail("trouble", text);
     }
     Err(failure.hint("no result was written; try again, or see what vm-snapshot selftest says"))
 }
 
-fn once(session: &Session, variant: Variant, machine: &str, number: u32, learnt: &mut Learnt) -> Result<Outcome> {
+fn once(
+    session: &Session,
+    variant: Variant,
+    machine: &str,
+    number: u32,
+    learnt: &mut Learnt,
+) -> Result<Outcome> {
     let Session { config, loaded, subject, limits, output, .. } = *session;
     let mut seen: Vec<(&Stage, StageSeen)> = Vec::new();
     let mut tried = Tried {
@@ -122,17 +141,31 @@ fn once(session: &Session, variant: Variant, machine: &str, number: u32, learnt:
             Err(OpenError::Hopeless(failure)) => return Err(failure),
             Err(OpenError::Trouble(text)) => return Ok(Outcome::Trouble(format!("cannot open it: {text}"))),
         };
-        edge::say::detail(format!("{}: {} on {machine}, {}", subject.packages.join(", "), stage.name, opened.testbed.id));
+        edge::say::detail(format!(
+            "{}: {} on {machine}, {}",
+            subject.packages.join(", "),
+            stage.name,
+            opened.testbed.id
+        ));
         let word = mark_word();
-        let jobs = config.jobs.or(opened.testbed.limits.get("cpus").map(|cpus| *cpus as u32)).unwrap_or(1).max(1);
+        let jobs =
+            config.jobs.or(opened.testbed.limits.get("cpus").map(|cpus| *cpus as u32)).unwrap_or(1).max(1);
         let places = Places::of(&opened.testbed, &subject.packages, jobs, &word, session.observation);
         let visit = crate::keyboard::visit(&config.keyboard, stage);
         let mut stage_seen = if visit.before_stage {
             StageSeen { stopped: true, ..StageSeen::default() }
         } else {
-            let counter = TestCounter::new(&loaded.recipe).map_err(|error| Failure::bug(error.to_string()))?;
+            let counter =
+                TestCounter::new(&loaded.recipe).map_err(|error| Failure::bug(error.to_string()))?;
             let script = script::script(&loaded.recipe, stage, &places, visit.stop.as_deref());
-            stage::run(Order { opened: &opened, stage, script, word: &word, limits: &|phase| limits.of(phase), counter })
+            stage::run(Order {
+                opened: &opened,
+                stage,
+                script,
+                word: &word,
+                limits: &|phase| limits.of(phase),
+                counter,
+            })
         };
         if visit.wanted {
             crate::keyboard::shell(&opened, &loaded.recipe, &places, &stage_seen)?;

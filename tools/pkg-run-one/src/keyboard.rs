@@ -39,7 +39,8 @@ pub fn visit(keyboard: &Keyboard, stage: &Stage) -> Visit {
 
 /// Opens a shell and waits until the person leaves it.
 pub fn shell(opened: &Opened, recipe: &Recipe, places: &Places, seen: &StageSeen) -> Result<()> {
-    let dir = seen.marks.iter().rev().find_map(|mark| mark.dir.clone()).unwrap_or_else(|| places.work.clone());
+    let dir =
+        seen.marks.iter().rev().find_map(|mark| mark.dir.clone()).unwrap_or_else(|| places.work.clone());
     let mut script = prelude(recipe, places);
     script.push_str(&format!("cd {} 2>/dev/null\n", quote(&dir)));
     script.push_str("if command -v bash >/dev/null; then exec bash");

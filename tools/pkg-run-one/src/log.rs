@@ -38,7 +38,12 @@ impl Log {
     pub fn write_to(&self, out: &mut impl Write) -> std::io::Result<()> {
         out.write_all(&self.head)?;
         if self.is_truncated() {
-            write!(out, "\n[... {} bytes left out here: the log had {} ...]\n", self.left_out_bytes(), self.bytes)?;
+            write!(
+                out,
+                "\n[... {} bytes left out here: the log had {} ...]\n",
+                self.left_out_bytes(),
+                self.bytes
+            )?;
         }
         let (a, b) = self.tail.as_slices();
         out.write_all(a)?;

@@ -53,66 +53,78 @@ impl Splitter {
     }
 
     pub fn push(&mut self, data: &[u8], mut each: impl FnMut(Piece)) {
+        // log is passed on in large pieces: a flood of short lines must not cost more than its bytes
+        let mut log = Vec::with_capacity(data.len());
         for part in data.split_inclusive(|byte| *byte == b'\n') {
             self.line.extend_from_slice(part);
             if part.ends_with(b"\n") {
                 let line = std::mem::take(&mut self.line);
                 if std::mem::take(&mut self.long) {
-                    each(Piece::Log(line));
+                    log.extend_from_slice(&line);
                 } else {
-                    self.whole_line(line, &mut each);
+                    self.whole_line(&line, &mut log, &mut each);
                 }
             } else if self.line.len() > MAX_LINE_BYTES || self.long {
                 self.long = true;
-                self.release(&mut each);
-                each(Piece::Log(std::mem::take(&mut self.line)));
+                self.release(&mut log);
+                log.append(&mut self.line);
             }
         }
+        pass_on(&mut log, &mut each);
     }
 
     /// What is left when the stream ends.
     pub fn finish(mut self, mut each: impl FnMut(Piece)) {
+        let mut log = Vec::new();
         let line = std::mem::take(&mut self.line);
         if !line.is_empty() {
-            self.whole_line(line, &mut each);
+            self.whole_line(&line, &mut log, &mut each);
         }
-        self.release(&mut each);
+        self.release(&mut log);
+        pass_on(&mut log, &mut each);
     }
 
-    fn release(&mut self, each: &mut impl FnMut(Piece)) {
+    fn release(&mut self, log: &mut Vec<u8>) {
         if std::mem::take(&mut self.held_newline) {
-            each(Piece::Log(b"\n".to_vec()));
+            log.push(b'\n');
         }
     }
 
-    fn whole_line(&mut self, line: Vec<u8>, each: &mut impl FnMut(Piece)) {
+    fn whole_line(&mut self, line: &[u8], log: &mut Vec<u8>, each: &mut impl FnMut(Piece)) {
         // a package may have printed the start of a line before the mark came
-        let at = find(&line, &self.word);
+        let at = find(line, &self.word);
         let parsed = at.and_then(|at| serde_json::from_slice::<Mark>(&line[at + self.word.len()..]).ok());
         match (at, parsed) {
             (Some(at), Some(mark)) => {
                 self.held_newline = false;
                 if at > 0 {
-                    let mut before = line[..at].to_vec();
-                    before.push(b'\n');
-                    each(Piece::Log(before));
+                    log.extend_from_slice(&line[..at]);
+                    log.push(b'\n');
                 }
+                pass_on(log, each);
                 each(Piece::Mark(Box::new(mark)));
             }
             _ if line == b"\n" => {
-                self.release(each);
+                self.release(log);
                 self.held_newline = true;
             }
             _ => {
-                self.release(each);
-                each(Piece::Log(line));
+                self.release(log);
+                log.extend_from_slice(line);
             }
         }
     }
 }
 
+fn pass_on(log: &mut Vec<u8>, each: &mut impl FnMut(Piece)) {
+    if !log.is_empty() {
+        each(Piece::Log(std::mem::take(log)));
+    }
+}
+
 fn find(line: &[u8], word: &[u8]) -> Option<usize> {
-    line.windows(word.len()).position(|window| window == word)
+    let last = line.len().checked_sub(word.len())?;
+    (0..=last).find(|at| line[*at] == word[0] && line[*at..].starts_with(word))
 }
 
 #[cfg(test)]
@@ -146,7 +158,9 @@ mod tests {
 
     #[test]
     fn what_a_package_prints_is_no_mark() {
-        let (log, marks) = split(&["@downstream {\"done\": true}\n@downstream 2 {\"done\": true}\n@downstream 1 nonsense\n"]);
+        let (log, marks) = split(&[
+            "@downstream {\"done\": true}\n@downstream 2 {\"done\": true}\n@downstream 1 nonsense\n",
+        ]);
         assert!(marks.is_empty());
         assert!(log.contains("nonsense"));
     }
@@ -154,7 +168,8 @@ mod tests {
     #[test]
     fn an_endless_line_is_passed_on() {
         let chunk = "x".repeat(1 << 20);
-        let (log, marks) = split(&[&chunk, &chunk, &chunk, &chunk, &chunk, &chunk, "\n@downstream 1 {\"done\":true}\n"]);
+        let (log, marks) =
+            split(&[&chunk, &chunk, &chunk, &chunk, &chunk, &chunk, "\n@downstream 1 {\"done\":true}\n"]);
         assert_eq!(log.len(), 6 * (1 << 20) + 1);
         assert_eq!(marks.len(), 1);
     }

@@ -27,7 +27,13 @@ impl Output {
     /// Makes the directories and waits for another process that runs the same package.
     pub fn open(config: &Config, packages: &[String]) -> Result<Output> {
         let out = config.out.clone();
-        for dir in [out.join("results"), out.join("logs"), out.join(".locks"), config.built.join("pkgs"), config.built.join("catalog/pkg")] {
+        for dir in [
+            out.join("results"),
+            out.join("logs"),
+            out.join(".locks"),
+            config.built.join("pkgs"),
+            config.built.join("catalog/pkg"),
+        ] {
             fs::create_dir_all(&dir).map_err(|error| cannot("make", &dir, &error))?;
         }
         let path = out.join(".locks").join(&packages[0]);
@@ -64,7 +70,10 @@ impl Output {
         let checksum = sha1_hex(zip);
         let path = self.built.join("pkgs").join(format!("{package}.zip"));
         edge::write_atomic(&path, zip)?;
-        edge::write_atomic(self.built.join("pkgs").join(format!("{package}.zip.CHECKSUM")), checksum.as_bytes())?;
+        edge::write_atomic(
+            self.built.join("pkgs").join(format!("{package}.zip.CHECKSUM")),
+            checksum.as_bytes(),
+        )?;
         let entry = format!(
             "#hash((author . \"\") (checksum . \"{checksum}\") (description . \"\") (name . \"{package}\") (source . \"../pkgs/{package}.zip\"))"
         );
@@ -109,7 +118,8 @@ impl Output {
         let _ = fs::rename(&place, &old);
         fs::rename(&self.logs, &place).map_err(|error| cannot("write", &place, &error))?;
         let _ = fs::remove_dir_all(&old);
-        let mut text = serde_json::to_vec_pretty(run).map_err(|e| Failure::bug(format!("cannot render JSON: {e}")))?;
+        let mut text =
+            serde_json::to_vec_pretty(run).map_err(|e| Failure::bug(format!("cannot render JSON: {e}")))?;
         text.write_all(b"\n").map_err(|e| Failure::bug(e.to_string()))?;
         for package in &self.packages {
             edge::write_atomic(self.out.join("results").join(format!("{package}.json")), &text)?;

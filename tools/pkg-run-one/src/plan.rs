@@ -162,7 +162,8 @@ pub fn plan(
     attempts: &[Attempt],
     limits: &RunLimits,
 ) -> Plan {
-    let first_machine = attempts.first().and_then(|attempt| attempt.machines.first()).cloned().unwrap_or_default();
+    let first_machine =
+        attempts.first().and_then(|attempt| attempt.machines.first()).cloned().unwrap_or_default();
     let stages = recipe
         .stages
         .iter()

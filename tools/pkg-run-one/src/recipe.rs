@@ -78,8 +78,12 @@ pub fn check(recipe: Recipe, shown: &str) -> Result<Loaded> {
         if stage.phases.len() > 1 && !stage.marks {
             return Err(bad(format!("stage \"{name}\" has several phases, so it must print marks")));
         }
-        if let Some(phase) =
-            stage.fails_as.keys().chain(stage.evidence.keys()).chain(stage.past.keys()).find(|phase| !stage.phases.contains(phase))
+        if let Some(phase) = stage
+            .fails_as
+            .keys()
+            .chain(stage.evidence.keys())
+            .chain(stage.past.keys())
+            .find(|phase| !stage.phases.contains(phase))
         {
             return Err(bad(format!("stage \"{name}\" has no phase \"{phase}\"")));
         }
@@ -152,10 +156,25 @@ mod tests {
         };
         assert!(refused(&|r| r.stages.clear()).ends_with("it has no stage"));
         assert!(refused(&|r| r.stages[0].marks = false).contains("must print marks"));
-        assert!(refused(&|r| { r.files.insert("../x".into(), String::new()); }).contains("leads elsewhere"));
-        assert!(refused(&|r| { r.env.insert("A B".into(), String::new()); }).contains("environment variable"));
+        assert!(
+            refused(&|r| {
+                r.files.insert("../x".into(), String::new());
+            })
+            .contains("leads elsewhere")
+        );
+        assert!(
+            refused(&|r| {
+                r.env.insert("A B".into(), String::new());
+            })
+            .contains("environment variable")
+        );
         assert!(refused(&|r| r.rules[0].pattern = "(".into()).contains("pattern"));
         assert!(refused(&|r| r.rules[0].needs = Some("x".into())).contains("no counter"));
-        assert!(refused(&|r| { r.stages[0].evidence.insert("x".into(), "y".into()); }).contains("no phase"));
+        assert!(
+            refused(&|r| {
+                r.stages[0].evidence.insert("x".into(), "y".into());
+            })
+            .contains("no phase")
+        );
     }
 }

@@ -30,7 +30,8 @@ pub fn phases(
     for (at, phase) in seen.phases.iter().enumerate() {
         let count = learnt.log_names.entry(phase.phase.clone()).or_default();
         *count += 1;
-        let name = if *count == 1 { format!("{}.txt", phase.phase) } else { format!("{}-{count}.txt", phase.phase) };
+        let name =
+            if *count == 1 { format!("{}.txt", phase.phase) } else { format!("{}-{count}.txt", phase.phase) };
         let log = output.keep_log(&name, &phase.log)?;
         let mut record = record(phase, context, dirs);
         record.log = log;
@@ -88,7 +89,9 @@ fn record(phase: &PhaseSeen, context: &PhaseContext, dirs: &[String]) -> Phase {
         peak_memory_mb: after.peak_memory_mb,
         peak_processes: after.peak_processes,
         disk_mb: after.disk_mb,
-        network_refusals: after.network_refusals.map(|count| count - before.network_refusals.unwrap_or(0).min(count)),
+        network_refusals: after
+            .network_refusals
+            .map(|count| count - before.network_refusals.unwrap_or(0).min(count)),
         log: None,
         log_bytes: phase.log.bytes,
         log_truncated: phase.log.is_truncated(),
@@ -155,9 +158,14 @@ fn conflicts(subject: &Subject) -> Vec<Finding> {
     others
         .into_iter()
         .map(|other| {
-            let modules: Vec<&str> =
-                subject.conflicts.iter().filter(|(_, o)| o == other).map(|(module, _)| module.as_str()).collect();
-            let more = if modules.len() > 3 { format!(" and {} more", modules.len() - 3) } else { String::new() };
+            let modules: Vec<&str> = subject
+                .conflicts
+                .iter()
+                .filter(|(_, o)| o == other)
+                .map(|(module, _)| module.as_str())
+                .collect();
+            let more =
+                if modules.len() > 3 { format!(" and {} more", modules.len() - 3) } else { String::new() };
             let shown = modules[..modules.len().min(3)].join(", ");
             Finding { code: "conflicts".to_owned(), message: format!("{other} has {shown}{more} as well") }
         })
@@ -193,10 +201,10 @@ pub fn choose(mut tried: Vec<Tried>) -> Option<Tried> {
                 Variant::Fallback => ("needs-fallback", "the fallback machine"),
                 _ => ("needs-extended", "the extended machine"),
             };
-            chosen
-                .verdict
-                .findings
-                .push(Finding { code: code.to_owned(), message: format!("passes only on {kind}: {message}") });
+            chosen.verdict.findings.push(Finding {
+                code: code.to_owned(),
+                message: format!("passes only on {kind}: {message}"),
+            });
         }
     }
     Some(chosen)
@@ -215,7 +223,8 @@ pub fn settle(mut run: Run, rounds: Vec<Tried>, learnt: Learnt) -> Run {
     observed.sort_by_key(|one| (one.outcome, one.cause));
     let most = observed.iter().map(|one| one.times).max().unwrap_or(0);
     let key = observed.iter().find(|one| one.times == most).map(|one| (one.outcome, one.cause));
-    let Some(round) = rounds.into_iter().find(|round| Some((round.verdict.outcome, round.verdict.cause)) == key)
+    let Some(round) =
+        rounds.into_iter().find(|round| Some((round.verdict.outcome, round.verdict.cause)) == key)
     else {
         return run;
     };

@@ -79,7 +79,9 @@ fn rounds(
 }
 
 fn check_keyboard(config: &Config, loaded: &Loaded) -> Result<()> {
-    let (Keyboard::ShellBefore(phase) | Keyboard::ShellAfter(phase)) = &config.keyboard else { return Ok(()) };
+    let (Keyboard::ShellBefore(phase) | Keyboard::ShellAfter(phase)) = &config.keyboard else {
+        return Ok(());
+    };
     let phases: Vec<&str> =
         loaded.recipe.stages.iter().flat_map(|stage| &stage.phases).map(String::as_str).collect();
     if phases.contains(&phase.as_str()) {

@@ -25,7 +25,8 @@ impl Places {
     /// `word` is new for every run: it makes marks unforgeable by accident.
     pub fn of(testbed: &Testbed, packages: &[String], jobs: u32, word: &str, observation: u32) -> Places {
         let share = |name: &str| {
-            let mounted = testbed.mounts.iter().find(|mount| mount.name == name).map(|mount| mount.guest.clone());
+            let mounted =
+                testbed.mounts.iter().find(|mount| mount.name == name).map(|mount| mount.guest.clone());
             mounted.unwrap_or_else(|| match &testbed.host_url {
                 Some(url) => format!("{}/{name}", url.trim_end_matches('/')),
                 None => format!("/share/{name}"),
@@ -119,7 +120,13 @@ pub fn prelude(recipe: &Recipe, places: &Places) -> String {
     for (name, value) in places.env(recipe) {
         let _ = writeln!(script, "export {name}={}", quote(&value));
     }
-    let dirs = [&places.work, &places.files, &places.out, &format!("{}/tmp", places.work), &format!("{}/user", places.work)];
+    let dirs = [
+        &places.work,
+        &places.files,
+        &places.out,
+        &format!("{}/tmp", places.work),
+        &format!("{}/user", places.work),
+    ];
     let _ = writeln!(script, "mkdir -p {} {fail}", dirs.map(|dir| quote(dir)).join(" "));
     for (name, text) in &recipe.files {
         let path = format!("{}/{name}", places.files);

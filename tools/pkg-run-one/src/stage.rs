@@ -28,7 +28,10 @@ pub enum End {
     /// The stage said so, or its only phase ended with its process.
     Exit(i32),
     /// The process of the stage was gone before the phase had ended: exit status, or the signal.
-    Broken { exit_code: Option<i32>, signal: Option<i32> },
+    Broken {
+        exit_code: Option<i32>,
+        signal: Option<i32>,
+    },
     Limit(Breach),
 }
 
@@ -294,7 +297,8 @@ impl<'a> Follow<'a> {
             if !self.opened.is_alive() {
                 self.seen.trouble.get_or_insert_with(|| "the machine was gone".to_owned());
             } else if stage.marks && self.seen.marks.is_empty() && matches!(status.code(), Some(126 | 127)) {
-                let text = format!("the machine cannot run \"{}\"", stage.run.first().map_or("", |word| word));
+                let text =
+                    format!("the machine cannot run \"{}\"", stage.run.first().map_or("", |word| word));
                 self.seen.trouble.get_or_insert(text);
             }
         }

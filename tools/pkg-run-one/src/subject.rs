@@ -39,7 +39,8 @@ pub struct Foregone {
 /// The subject, with a foregone verdict when there is one.
 pub fn find(config: &Config) -> Result<(Subject, Option<Foregone>)> {
     let path = config.archive.join("manifest.jsonl");
-    let text = edge::read_input(&path, MAX_BYTES).map_err(|failure| failure.hint("pkg-archive makes an archive"))?;
+    let text =
+        edge::read_input(&path, MAX_BYTES).map_err(|failure| failure.hint("pkg-archive makes an archive"))?;
     let manifest: Vec<Archived> = contract::read_lines(&text).map_err(|(line, error)| {
         Failure::data(format!("cannot read \"{}\" line {line}: {error}", path.display()))
     })?;
@@ -63,7 +64,10 @@ pub fn find(config: &Config) -> Result<(Subject, Option<Foregone>)> {
     }
     let members: Vec<Archived> = packages.iter().map(|name| records.get(name)).collect::<Result<_>>()?;
     if let Some(there) = members.iter().find(|member| member.in_installation) {
-        return Err(Failure::usage(format!("package \"{}\" belongs to the installation: it is not built", there.package)));
+        return Err(Failure::usage(format!(
+            "package \"{}\" belongs to the installation: it is not built",
+            there.package
+        )));
     }
     let subject = subject(packages, &members, &records);
     let foregone = archive_failure(&subject, &members);
@@ -132,7 +136,9 @@ fn subject(packages: Vec<String>, members: &[Archived], records: &Records) -> Su
         .manifest
         .values()
         .filter(|record| !packages.contains(&record.package))
-        .flat_map(|record| record.modules.iter().filter(|m| own.contains(m)).map(|m| (m.clone(), record.package.clone())))
+        .flat_map(|record| {
+            record.modules.iter().filter(|m| own.contains(m)).map(|m| (m.clone(), record.package.clone()))
+        })
         .collect();
     Subject {
         conflicts: conflicts.into_iter().collect(),
@@ -141,7 +147,11 @@ fn subject(packages: Vec<String>, members: &[Archived], records: &Records) -> Su
         dependencies: dependencies.into_iter().collect(),
         dependents: members.iter().map(|member| member.dependents).max().unwrap_or(0),
         author: members.iter().find_map(|member| member.author.clone()),
-        catalog_id: members.iter().map(|member| member.catalog_id.clone()).find(|id| !id.is_empty()).unwrap_or_default(),
+        catalog_id: members
+            .iter()
+            .map(|member| member.catalog_id.clone())
+            .find(|id| !id.is_empty())
+            .unwrap_or_default(),
         modules,
         packages,
     }
@@ -176,7 +186,9 @@ fn archive_failure(subject: &Subject, members: &[Archived]) -> Option<Foregone> 
 
 fn failed_dependency(subject: &Subject, members: &[Archived], records: &Records) -> Result<Option<Foregone>> {
     for name in &subject.dependencies {
-        if records.is_installed(name) || !records.manifest.contains_key(name) && !has_failed_record(records, name) {
+        if records.is_installed(name)
+            || !records.manifest.contains_key(name) && !has_failed_record(records, name)
+        {
             continue;
         }
         let Some(run) = result_of(records.config, name)? else {
@@ -184,7 +196,9 @@ fn failed_dependency(subject: &Subject, members: &[Archived], records: &Records)
             if built.exists() {
                 continue;
             }
-            let by = members.iter().find(|member| member.dependencies.iter().any(|dependency| dependency.name == *name));
+            let by = members
+                .iter()
+                .find(|member| member.dependencies.iter().any(|dependency| dependency.name == *name));
             return Err(Failure::unavailable(format!("package \"{name}\" has not been run yet"))
                 .detail("needed by", by.map_or("", |member| &member.package))
                 .hint("run it first, as packages.mk does; --try-anyway goes on without it"));
@@ -226,7 +240,11 @@ fn result_of(config: &Config, name: &str) -> Result<Option<Run>> {
 
 /// The most similar name, when it is similar.
 fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a String>) -> Option<&'a String> {
-    names.map(|other| (distance(name, other), other)).filter(|(d, _)| *d <= 2 + name.len() / 6).min().map(|(_, n)| n)
+    names
+        .map(|other| (distance(name, other), other))
+        .filter(|(d, _)| *d <= 2 + name.len() / 6)
+        .min()
+        .map(|(_, n)| n)
 }
 
 /// Levenshtein distance.

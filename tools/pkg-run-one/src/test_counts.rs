@@ -76,10 +76,18 @@ impl TestCounter {
                 self.failed += 1;
                 let message = group("message").map(squeeze).filter(|text| !text.is_empty());
                 // a case without a name is told by what it checks, and where
-                let place = [group("check"), group("location")].into_iter().flatten().collect::<Vec<_>>().join(" at ");
+                let place = [group("check"), group("location")]
+                    .into_iter()
+                    .flatten()
+                    .collect::<Vec<_>>()
+                    .join(" at ");
                 let name = group("name").unwrap_or(&place).to_owned();
                 if self.cases.len() < MAX_FAILURES {
-                    self.cases.insert(TestFailure { file, name: Some(name).filter(|name| !name.is_empty()), message });
+                    self.cases.insert(TestFailure {
+                        file,
+                        name: Some(name).filter(|name| !name.is_empty()),
+                        message,
+                    });
                 }
             }
             Counts::FileMessage => {
@@ -112,7 +120,8 @@ impl TestCounter {
     pub fn tests(&self, exit_code: Option<i32>, dirs: &[String]) -> Tests {
         let mut this = self.clone();
         this.end_line();
-        let files_failed: BTreeSet<String> = this.files_failed.iter().map(|file| relative(file, dirs)).collect();
+        let files_failed: BTreeSet<String> =
+            this.files_failed.iter().map(|file| relative(file, dirs)).collect();
         let mut failures: BTreeSet<TestFailure> = BTreeSet::new();
         for case in &this.cases {
             let file = full_name(&case.file, &files_failed, dirs);
@@ -120,8 +129,10 @@ impl TestCounter {
         }
         let mut failed = this.failed;
         let mut named: BTreeSet<String> = failures.iter().map(|failure| failure.file.clone()).collect();
-        let messages =
-            this.file_messages.iter().map(|(file, text)| (full_name(file, &files_failed, dirs), Some(text.clone())));
+        let messages = this
+            .file_messages
+            .iter()
+            .map(|(file, text)| (full_name(file, &files_failed, dirs), Some(text.clone())));
         for (file, message) in messages.chain(files_failed.iter().map(|file| (file.clone(), None))) {
             if named.insert(file.clone()) {
                 failed += 1;
@@ -172,7 +183,8 @@ fn relative(file: &str, dirs: &[String]) -> String {
 /// Messages name a file by its last part: the failing file it belongs to, when there is just one such.
 fn full_name(file: &str, files_failed: &BTreeSet<String>, dirs: &[String]) -> String {
     let file = relative(file, dirs);
-    let mut fitting = files_failed.iter().filter(|full| **full == file || full.ends_with(&format!("/{file}")));
+    let mut fitting =
+        files_failed.iter().filter(|full| **full == file || full.ends_with(&format!("/{file}")));
     match (fitting.next(), fitting.next()) {
         (Some(only), None) => only.clone(),
         _ => file,

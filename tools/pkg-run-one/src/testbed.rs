@@ -36,9 +36,17 @@ pub struct Opened {
 /// argv that opens a machine.
 pub fn open_argv(config: &Config, machine: &str, limits: &LimitSet) -> Vec<String> {
     let mut argv = match &config.open {
-        Some(command) => vec!["sh".to_owned(), "-c".into(), format!("{command} \"$@\""), "sh".into(), machine.into()],
+        Some(command) => {
+            vec!["sh".to_owned(), "-c".into(), format!("{command} \"$@\""), "sh".into(), machine.into()]
+        }
         None => {
-            vec![vm_snapshot(), "--machines".into(), config.machines.display().to_string(), "open".into(), machine.into()]
+            vec![
+                vm_snapshot(),
+                "--machines".into(),
+                config.machines.display().to_string(),
+                "open".into(),
+                machine.into(),
+            ]
         }
     };
     if let Some(snapshot) = &config.snapshot {
@@ -103,7 +111,8 @@ impl Opened {
                 let mut failure = Failure::new(exit, format!("{shown}: {first}"));
                 for line in said.lines().skip(1) {
                     if let Some((key, value)) = line.trim().split_once(": ") {
-                        failure = if key == "hint" { failure.hint(value) } else { failure.detail(key, value) };
+                        failure =
+                            if key == "hint" { failure.hint(value) } else { failure.detail(key, value) };
                     }
                 }
                 return Err(OpenError::Hopeless(failure));

@@ -172,7 +172,8 @@ fn decide(loaded: &Loaded, known: &Known, phase: &PhaseSeen) -> Decided {
 
 /// Counters that moved during the phase and whose movement explains a failure, most telling first.
 fn counters(phase: &PhaseSeen) -> Vec<(Cause, u64)> {
-    let moved = |after: Option<u64>, before: Option<u64>| after.unwrap_or(0).saturating_sub(before.unwrap_or(0));
+    let moved =
+        |after: Option<u64>, before: Option<u64>| after.unwrap_or(0).saturating_sub(before.unwrap_or(0));
     let all = [
         (Cause::Memory, moved(phase.after.memory_kills, phase.before.memory_kills)),
         (Cause::Processes, moved(phase.after.process_refusals, phase.before.process_refusals)),
@@ -203,7 +204,9 @@ fn limit_message(cause: Cause, count: u64, known: &Known) -> Option<String> {
             if count == 1 { "a process".to_owned() } else { format!("{count} processes") },
             limit("memory_mb", " MiB")
         ),
-        Cause::Processes => format!("the kernel refused a new process {count} times{}", limit("processes", "")),
+        Cause::Processes => {
+            format!("the kernel refused a new process {count} times{}", limit("processes", ""))
+        }
         Cause::Disk => format!("the disk was full{}", limit("disk_mb", " MiB")),
         _ => return None,
     })
@@ -228,7 +231,9 @@ fn applies(rule: &Rule, phase: &PhaseSeen) -> bool {
 }
 
 fn by_rule(rule: &Rule, groups: &Captures, text: &str, known: &Known, own: &str) -> Decided {
-    let group = |name: &str| groups.name(name).map(|found| found.as_str().trim().to_owned()).filter(|s| !s.is_empty());
+    let group = |name: &str| {
+        groups.name(name).map(|found| found.as_str().trim().to_owned()).filter(|s| !s.is_empty())
+    };
     let mut message = message_of(rule, groups, text);
     if let Some(provider) = group("module").and_then(|module| provider(&module, known)) {
         message.push_str(&format!("; package {provider} has it"));
@@ -249,12 +254,17 @@ fn by_rule(rule: &Rule, groups: &Captures, text: &str, known: &Known, own: &str)
 /// The package of the archive that has a module, written as in a `require` or in a catalog.
 fn provider<'a>(module: &str, known: &'a Known) -> Option<&'a String> {
     let bare = module.trim_start_matches("(lib ").trim_matches(['"', ')', '(']);
-    [bare.to_owned(), format!("{bare}/main.rkt"), format!("{bare}.rkt")].iter().find_map(|path| known.modules.get(path))
+    [bare.to_owned(), format!("{bare}/main.rkt"), format!("{bare}.rkt")]
+        .iter()
+        .find_map(|path| known.modules.get(path))
 }
 
 fn findings_of(loaded: &Loaded, phase: &PhaseSeen) -> Vec<Finding> {
-    let rules: Vec<_> =
-        loaded.rules.iter().filter(|compiled| compiled.rule.finding && applies(&compiled.rule, phase)).collect();
+    let rules: Vec<_> = loaded
+        .rules
+        .iter()
+        .filter(|compiled| compiled.rule.finding && applies(&compiled.rule, phase))
+        .collect();
     if rules.is_empty() || phase.end == End::NotReached {
         return Vec::new();
     }
@@ -282,7 +292,9 @@ fn message_of(rule: &Rule, groups: &Captures, text: &str) -> String {
         }
         None => group("message").map_or_else(|| matching_line(groups, text).to_owned(), str::to_owned),
     };
-    shorten(&message.replace("\\n", "\n").replace("\\\"", "\"").split_whitespace().collect::<Vec<_>>().join(" "))
+    shorten(
+        &message.replace("\\n", "\n").replace("\\\"", "\"").split_whitespace().collect::<Vec<_>>().join(" "),
+    )
 }
 
 fn groups_of(template: &str) -> Vec<String> {

@@ -52,7 +52,8 @@ impl Watch {
     /// The limit that is passed now. Silence is only judged where the counters could be read: without them a machine
     /// that computes quietly would look like one that sleeps.
     pub fn breach(&self, now_s: f64) -> Option<Breach> {
-        let over = |limit: Option<u64>, value: f64| limit.is_some_and(|limit| limit > 0 && value > limit as f64);
+        let over =
+            |limit: Option<u64>, value: f64| limit.is_some_and(|limit| limit > 0 && value > limit as f64);
         if over(self.limits.log_mb, self.bytes as f64 / (1024.0 * 1024.0)) {
             Some(Breach::Log)
         } else if over(self.limits.time_s, now_s - self.started_s) {

@@ -62,8 +62,10 @@
 
 (define (pack p)
   (parameterize ([current-directory out])
-    (pkg-create-command #:from-install #t #:built #t #:dest out p))
-  (mark 'package p 'file (build-path out (string-append p ".zip"))))
+    (pkg-create-command #:from-install #t #:built #t #:dest out p)))
+(define (tell-packed p)
+  (define zip (build-path out (string-append p ".zip")))
+  (when (file-exists? zip) (mark 'package p 'file zip)))
 
 (unless (zero? failed-install)
   ;; what was rendered before it failed is worth keeping, and so is a half-built package for whoever wants to look
@@ -71,7 +73,9 @@
     (with-handlers ([void void])
       (tell-adds p)
       (mark 'salvage #t)
-      (parameterize ([exit-handler void]) (pack p))))
+      (parameterize ([exit-handler void] [current-output-port (open-output-bytes)] [current-error-port (open-output-bytes)])
+        (pack p))
+      (tell-packed p)))
   (mark 'done #t)
   (exit 1))
 
@@ -105,5 +109,5 @@
 (void (try "adds" (lambda () (for-each tell-adds packages))))
 
 ;; ---- pack
-(void (try "pack" (lambda () (for-each pack packages))))
+(void (try "pack" (lambda () (for-each pack packages) (for-each tell-packed packages))))
 (mark 'done #t)
