@@ -26,7 +26,8 @@
 #   SETUP       script to run in the machine when the state is made
 #   LIMITS      limits document
 # How to run
-#   OLD         all: both sides run everything; failed [default]: the old side only what fails on the new one
+#   OLD         all: both sides run everything; failed [default]: the old side only what fails on the new one;
+#               none: one side, to see how things stand
 #   CONFIRM     how often a difference must be seen on each side before it is a verdict [1: no repeats]
 #   RUN         prefix that sends a package elsewhere, such as `srun -Q -n1 -N1`
 #   ARCHIVE_FLAGS, RUN_FLAGS, REPORT_FLAGS    passed on
@@ -51,6 +52,7 @@ INSTALLER ?=
 SETUP ?=
 LIMITS ?=
 OLD ?= failed
+SIDES := $(if $(filter none,$(OLD)),new,new old)
 CONFIRM ?= 1
 RUN ?=
 ARCHIVE_FLAGS ?=
@@ -58,7 +60,9 @@ RUN_FLAGS ?=
 REPORT_FLAGS ?=
 Q ?= -q
 
-INSTALLATION := $(WORK)/$(MACHINE).installation.json
+# beside the machines, because it says what is in them
+INSTALLATIONS := $(patsubst %/,%,$(dir $(MACHINES)))
+INSTALLATION := $(INSTALLATIONS)/$(MACHINE).installation.json
 PROGRESS := $(WORK)/.progress
 comma := ,
 
@@ -111,23 +115,23 @@ refresh:
 state:
 	@mkdir -p $(WORK)
 	@for machine in $$(jq -r --arg m '$(MACHINE)' '.machines[] | select(.name == $$m) | .fallback, .minimal, .name | strings' $(MACHINES)); do \
-		$(SCRIPTS)install-racket --machines $(MACHINES) --installation $(WORK)/$$machine.installation.json \
+		$(SCRIPTS)install-racket --machines $(MACHINES) --installation $(INSTALLATIONS)/$$machine.installation.json \
 			$(if $(KEEP),--keep-packages '$(KEEP)') $(if $(SITE),--site '$(SITE)') \
 			$(if $(INSTALLER),--installer '$(INSTALLER)') $(if $(SETUP),--setup '$(SETUP)') $(Q) $$machine || exit; done
 
 # the two catalogs differ by the edit only
 archives: $(WORK)/catalog/pkgs-all state
-	@mkdir -p $(WORK)/new $(WORK)/old
+	@mkdir -p $(SIDES:%=$(WORK)/%)
 	@rm -rf $(WORK)/new/catalog.made
 	@catalog-copy $(Q) $(WORK)/catalog $(WORK)/new/catalog.made >/dev/null
 	@$(if $(strip $(EDIT)),catalog-edit $(Q) $(EDIT) $(WORK)/new/catalog.made >$(WORK)/new/edit.jsonl,:)
 	@rm -rf $(WORK)/new/catalog && mv $(WORK)/new/catalog.made $(WORK)/new/catalog
-	@for side in new old; do \
+	@for side in $(SIDES); do \
 		from=$(WORK)/catalog; test $$side = old || from=$(WORK)/new/catalog; \
 		catalog-edit $(Q) $(AFFECTED) $(if $(EXCEPT),--except $(EXCEPT)) $$from | jq -r .name >$(WORK)/$$side/affected || exit; \
 	done
-	@sort -u $(WORK)/new/affected $(WORK)/old/affected >$(WORK)/affected
-	@for side in new old; do \
+	@sort -u $(SIDES:%=$(WORK)/%/affected) >$(WORK)/affected
+	@for side in $(SIDES); do \
 		from=$(WORK)/catalog; test $$side = old || from=$(WORK)/new/catalog; \
 		pkg-archive $(Q) --relative --installed $(INSTALLATION) $(patsubst %,--include %,$(INCLUDE)) \
 			--include "$$(paste -sd, $(WORK)/affected)" --include-deps $(if $(EXCEPT),--exclude $(EXCEPT)) \
@@ -139,11 +143,13 @@ archives: $(WORK)/catalog/pkgs-all state
 SIDE_MAKE = $(MAKE) --no-print-directory -k -f $(DOWNSTREAM)
 
 run: archives
-	@$(SCRIPTS)count-runs '$(PROGRESS)' $(SIDE_MAKE) COUNTING=1 RUN=@run side -- new $(if $(filter all,$(OLD)),old)
+	@$(SCRIPTS)count-runs '$(PROGRESS)' $(SIDE_MAKE) COUNTING=1 RUN=@run side -- $(if $(filter failed,$(OLD)),new,$(SIDES))
 ifeq ($(OLD),all)
 	+@$(SIDE_MAKE) two-sides || true
 else
 	+@$(SIDE_MAKE) SIDE=new side || true
+endif
+ifeq ($(OLD),failed)
 	@report-html $(Q) --new $(WORK)/new --old $(WORK)/old --list needs-old >$(WORK)/needs-old
 	@$(SCRIPTS)count-runs '$(PROGRESS)' $(SIDE_MAKE) COUNTING=1 RUN=@run ONLY="$$(paste -sd' ' $(WORK)/needs-old)" side -- \
 		$$(test ! -s $(WORK)/needs-old || echo old)
@@ -159,6 +165,7 @@ side-new side-old:
 	+@$(SIDE_MAKE) SIDE=$(@:side-%=%) side
 
 report: run
-	@report-html $(Q) --new $(WORK)/new --old $(WORK)/old $(if $(filter-out 1,$(CONFIRM)),--confirm $(CONFIRM)) \
+	@report-html $(Q) --new $(WORK)/new $(if $(filter old,$(SIDES)),--old $(WORK)/old) \
+		$(if $(filter-out 1,$(CONFIRM)),--confirm $(CONFIRM)) \
 		$(REPORT_FLAGS) --out $(WORK)/report
 endif

@@ -1,0 +1,240 @@
+//! The whole line, run by the real tools over the sample ecosystem: one small package for each thing that can happen.
+//! `tests/ecosystem/verdicts.tsv` says which verdict each must get, and `scripts/downstream.mk` runs them.
+//! `ECOSYSTEM_RUNS=5` runs them so often, each time from nothing.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Output, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant, SystemTime};
+use tests::{command, require, root, sh, sh_ok};
+
+const NEEDS: [&str; 9] = ["racket", "make", "jq", "git", "zip", "cc", "setpriv", "flock", "sha1sum"];
+
+/// The ecosystem laid out and served, its catalog, and machines; all of it goes away with the value.
+struct Site {
+    dir: tempfile::TempDir,
+    server: Child,
+}
+
+impl Site {
+    fn new() -> Site {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let work = dir.path();
+        let eco = root().join("tests/ecosystem");
+        fs::create_dir_all(work.join("eco/site")).expect("a directory");
+        fs::copy(eco.join("machines.json"), work.join("machines.json")).expect("machines");
+        let mut server = command("site-serve", work)
+            .args(["-q", "--listen", "127.0.0.1:0", "eco/site"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("site-serve runs");
+        let mut line = String::new();
+        let stdout = server.stdout.take().expect("piped");
+        std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut line).expect("a line");
+        let listening: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+        let url = listening["url"].as_str().expect("a URL");
+        let site = Site { dir, server };
+        site.sh_ok(&format!(
+            "{}/make-site eco {url} > lines.jsonl; catalog-copy -q - cat < lines.jsonl",
+            eco.display()
+        ));
+        site
+    }
+
+    fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    fn sh_ok(&self, script: &str) -> String {
+        sh_ok(script, self.path())
+    }
+
+    /// `make` on the fragment, from the directory of the site.
+    fn make(&self, machine: &str, settings: &str) -> String {
+        let eco = root().join("tests/ecosystem");
+        let keep = fs::read_to_string(eco.join("keep")).expect("readable");
+        format!(
+            "make -k -j2 -f {fragment} CATALOG=cat MACHINES=machines.json MACHINE={machine} KEEP={keep} \
+             SETUP={eco}/setup.sh LIMITS={eco}/limits.json OLD=none {settings}",
+            fragment = root().join("scripts/downstream.mk").display(),
+            keep = keep.trim(),
+            eco = eco.display(),
+        )
+    }
+
+    /// What is left of machines: processes that have to do with this directory, mounts below it, open instances.
+    fn remains(&self) -> Vec<String> {
+        let here = self.path().display().to_string();
+        let server = self.server.id().to_string();
+        let mut remains: Vec<String> = fs::read_dir("/proc")
+            .expect("/proc")
+            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+            .filter(|pid| pid.bytes().all(|byte| byte.is_ascii_digit()) && *pid != server)
+            .filter(|pid| {
+                let text = |file: &str| fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
+                let cwd = fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd.starts_with(&here));
+                cwd || [text("cmdline"), text("environ")]
+                    .iter()
+                    .any(|text| String::from_utf8_lossy(text).contains(&here))
+            })
+            .map(|pid| {
+                let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+                format!("process {pid}: {}", String::from_utf8_lossy(&line).replace('\0', " "))
+            })
+            .collect();
+        let mounts = fs::read_to_string("/proc/self/mounts").expect("mounts");
+        remains.extend(mounts.lines().filter(|line| line.contains(&here)).map(str::to_owned));
+        let listed = self.sh_ok("for m in eco eco-minimal; do vm-snapshot list $m; done");
+        remains
+            .extend(listed.lines().filter(|line| line.contains("\"kind\":\"instance\"")).map(str::to_owned));
+        remains
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        let _ = self.server.kill();
+        let _ = self.server.wait();
+        sh("vm-snapshot -q prune; vm-snapshot -q delete eco; vm-snapshot -q delete eco-minimal", self.path());
+    }
+}
+
+fn text(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+/// Times of the results, a package.
+fn results(work: &Path) -> BTreeMap<String, SystemTime> {
+    let Ok(entries) = fs::read_dir(work.join("new/out/results")) else { return BTreeMap::new() };
+    entries
+        .filter_map(Result::ok)
+        .filter_map(|entry| {
+            let name = entry.file_name().into_string().ok()?.strip_suffix(".json")?.to_owned();
+            Some((name, entry.metadata().ok()?.modified().ok()?))
+        })
+        .collect()
+}
+
+#[test]
+fn every_sample_package_gets_its_verdict() {
+    if !require("every_sample_package_gets_its_verdict", &NEEDS) {
+        return;
+    }
+    let site = Site::new();
+    let runs: u32 = std::env::var("ECOSYSTEM_RUNS").ok().and_then(|n| n.parse().ok()).unwrap_or(1);
+    for run in 1..=runs {
+        site.sh_ok("rm -rf work");
+        let begin = Instant::now();
+        let made = sh(&site.make("eco", ""), site.path());
+        assert!(made.status.success(), "{}", text(&made));
+        // flakiness shows only when a package is run more than once
+        site.sh_ok(
+            "pkg-run-one -q --machines machines.json --machine eco --archive work/new/archive --out work/new/out \
+             --installed eco.installation.json --repeat 2 flaky > /dev/null",
+        );
+        eprintln!(
+            "run {run}: {} results in {:.0?}",
+            results(&site.path().join("work")).len(),
+            begin.elapsed()
+        );
+        let compared =
+            sh(&format!("{}/tests/ecosystem/compare work/new/out/results", root().display()), site.path());
+        assert!(compared.status.success(), "run {run}: verdicts differ from the table\n{}", text(&compared));
+    }
+    unchanged_does_nothing(&site);
+    a_change_touches_its_dependents_only(&site);
+    raco_installs_from_the_archive_and_the_built_catalog(&site);
+    assert_eq!(site.remains(), Vec::<String>::new());
+}
+
+fn unchanged_does_nothing(site: &Site) {
+    // the repeated run of `flaky` is newer than it was; nothing depends on it
+    let before = results(&site.path().join("work"));
+    let begin = Instant::now();
+    let made = sh(&site.make("eco", ""), site.path());
+    assert!(made.status.success(), "{}", text(&made));
+    assert_eq!(results(&site.path().join("work")), before, "{}", text(&made));
+    assert!(begin.elapsed() < Duration::from_secs(20), "nothing to do took {:.1?}", begin.elapsed());
+}
+
+fn a_change_touches_its_dependents_only(site: &Site) {
+    let before = results(&site.path().join("work"));
+    let file = site.path().join("eco/packages/passes/main.rkt");
+    let code = fs::read_to_string(&file).expect("readable");
+    fs::write(&file, format!("{code}(provide treble)\n(define (treble n) (* 3 n))\n")).expect("written");
+    let made = sh(&site.make("eco", ""), site.path());
+    assert!(made.status.success(), "{}", text(&made));
+    let after = results(&site.path().join("work"));
+    let rebuilt: Vec<&str> =
+        after.iter().filter(|(name, time)| before[*name] != **time).map(|(name, _)| name.as_str()).collect();
+    assert_eq!(rebuilt, ["from-git", "no-tests", "passes", "undeclared"], "{}", text(&made));
+}
+
+fn raco_installs_from_the_archive_and_the_built_catalog(site: &Site) {
+    for (catalog, package) in
+        [("work/new/archive/catalog", "no-tests"), ("work/new/out/built/catalog", "undeclared")]
+    {
+        let seen = site.sh_ok(&format!(
+            "export PLTUSERHOME=$PWD/raco-$(basename $(dirname {catalog})); mkdir $PLTUSERHOME
+             raco pkg install --scope user --no-docs --auto --catalog file://$PWD/{catalog} {package} > raco.log 2>&1 \
+                || {{ tail -n 20 raco.log; exit 1; }}
+             racket -e \"(require no-tests) (quadruple 3)\""
+        ));
+        assert_eq!(seen.trim(), "12", "{package} from {catalog}");
+    }
+}
+
+/// Processes that run a program from this directory.
+fn running(dir: &Path, program: &str) -> Vec<String> {
+    let of = |pid: &str| {
+        let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).ok()?;
+        let is_program = line.split('\0').next()?.rsplit('/').next() == Some(program);
+        let is_here = fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd == dir);
+        (is_program && is_here).then(|| pid.to_owned())
+    };
+    fs::read_dir("/proc").expect("/proc").filter_map(|entry| of(entry.ok()?.file_name().to_str()?)).collect()
+}
+
+/// kill -9 of make, of pkg-run-one and of vm-snapshot in mid-build: after the next command nothing is left behind, and
+/// no verdict is wrong.
+#[test]
+fn killed_in_mid_build() {
+    if !require("killed_in_mid_build", &NEEDS) {
+        return;
+    }
+    let site = Site::new();
+    let only = "AFFECTED='--package hangs-asleep,undeclared'";
+    let make = site.make("eco-minimal", only);
+    for victim in ["make", "pkg-run-one", "vm-snapshot"] {
+        // it takes some seconds: enough to be killed in
+        site.sh_ok("rm -f work/new/out/results/hangs-asleep.json");
+        let mut making = command("sh", site.path())
+            .arg("-c")
+            .arg(format!("exec {make}"))
+            .stdout(Stdio::null())
+            .stderr(fs::File::create(site.path().join("make.log")).expect("a log"))
+            .spawn()
+            .expect("make runs");
+        let begin = Instant::now();
+        while ["pkg-run-one", "vm-snapshot"].iter().any(|program| running(site.path(), program).is_empty()) {
+            assert!(begin.elapsed() < Duration::from_secs(120), "{}", site.sh_ok("cat make.log"));
+            sleep(Duration::from_millis(20));
+        }
+        sleep(Duration::from_millis(700));
+        if victim == "make" {
+            making.kill().expect("killed");
+        } else {
+            let pids = running(site.path(), victim);
+            assert!(!pids.is_empty(), "no {victim} to kill\n{}", site.sh_ok("cat make.log"));
+            sh(&format!("kill -9 {}", pids.join(" ")), site.path());
+        }
+        let _ = making.wait();
+    }
+    let made = sh(&make, site.path());
+    assert!(made.status.success(), "{}", text(&made));
+    assert_eq!(site.remains(), Vec::<String>::new());
+    let verdicts = site.sh_ok("jq -r '.packages[0] + \" \" + .outcome' work/new/out/results/*.json");
+    assert_eq!(verdicts, "hangs-asleep test-fail\nno-tests pass\npasses pass\nundeclared pass\n");
+}
