@@ -1,0 +1,172 @@
+//! `pkg-archive` beside the real `raco`: same zips, same modules, each goes on with the other's state, and what we archive
+//! is what raco installs.
+
+use std::fs;
+use std::path::Path;
+
+/// Where Debian and Racket's own installers put the packages of the distribution.
+fn distribution() -> Option<String> {
+    let dir =
+        tests::sh_ok("racket -l racket/base -l setup/dirs -e '(display (find-pkgs-dir))'", Path::new("/"));
+    Path::new(&dir).join("2d-lib/info.rkt").exists().then_some(dir)
+}
+
+/// A catalog of some real packages, as Racket makes it of their directories.
+fn real_catalog(dir: &Path, packages: &str) -> bool {
+    let Some(pkgs) = distribution() else { return false };
+    fs::create_dir(dir.join("some")).unwrap();
+    for package in packages.split_whitespace() {
+        tests::sh_ok(&format!("cp -r '{pkgs}/{package}' some/"), dir);
+    }
+    tests::sh_ok(
+        "export PLTUSERHOME=$PWD/raco; racket -l- pkg/dirs-catalog --immediate cat some > /dev/null 2>&1",
+        dir,
+    );
+    true
+}
+
+const PACKAGES: &str =
+    "2d-lib algol60 base compatibility-lib datalog errortrace-lib html-lib icons srfi-lib xrepl-lib";
+
+/// Names, kinds, contents and executable bits of all zips, in the order of the zips.
+const LISTING: &str = r#"
+import zipfile, sys, glob, hashlib, os
+for path in sorted(glob.glob(sys.argv[1] + "/*.zip")):
+    with zipfile.ZipFile(path) as z:
+        for i in z.infolist():
+            name = i.filename if i.flag_bits & 0x800 else i.filename.encode("cp437").decode("utf-8")
+            print(os.path.basename(path), name, hashlib.sha1(z.read(i)).hexdigest(), (i.external_attr >> 16) & 0o111)
+"#;
+
+#[test]
+fn zips_modules_and_dependencies_are_those_of_raco() {
+    if !tests::require("zips_are_those_of_raco", &["raco", "racket", "python3"]) {
+        return;
+    }
+    let scratch = tempfile::tempdir().unwrap();
+    let dir = scratch.path();
+    if !real_catalog(dir, PACKAGES) {
+        return tests::skip("zips_are_those_of_raco", "no packages of the distribution here");
+    }
+    // what raco has special ideas about: one directory at the root, links, empty directories, modes
+    tests::sh_ok(
+        "mkdir -p odd/only/dir odd/only/compiled && cd odd && echo x > only/x.rkt && chmod +x only/x.rkt && echo zo > only/compiled/x_rkt.zo \
+         && ln -s x.rkt only/link.rkt && mkdir .git && echo c > .git/config && rm -r .git && \
+         echo '#hash((name . \"odd\") (source . \"../odd\") (checksum . \"\") (author . \"\"))' > ../cat/pkg/odd; \
+         cd ..; mkdir many; cd many; mkdir .hidden empty λ; echo 1 > 'a b'; echo 2 > λ/é; echo 3 > .hidden/x~; \
+         echo '#hash((name . \"many\") (source . \"../many\") (checksum . \"\") (author . \"\"))' > ../cat/pkg/many",
+        dir,
+    );
+    tests::sh_ok(
+        "export PLTUSERHOME=$PWD/raco; raco pkg catalog-archive theirs cat > /dev/null; pkg-archive -q --mode as-is cat ours > /dev/null",
+        dir,
+    );
+    fs::write(dir.join("listing.py"), LISTING).unwrap();
+    let theirs = tests::sh_ok("python3 listing.py theirs/pkgs", dir);
+    let ours = tests::sh_ok("python3 listing.py ours/pkgs", dir);
+    assert!(theirs.lines().count() > 300, "{theirs}");
+    for (their, our) in theirs.lines().zip(ours.lines()) {
+        assert_eq!(their, our);
+    }
+    assert_eq!(theirs.lines().count(), ours.lines().count());
+    // what pkg/dirs-catalog computed with Racket's own functions
+    let compare = r##"
+      (define (read-all cat) (call-with-input-file (build-path cat "pkgs-all") read))
+      (define (norm key e) (sort (map (lambda (v) (format "~s" (if (and (pair? v) (null? (cdr v))) (car v) v))) (hash-ref e key '())) string<?))
+      (define ours (read-all "ours/catalog"))
+      (for ([f (directory-list "cat/pkg")])
+        (define e (call-with-input-file (build-path "cat/pkg" f) read))
+        (define o (hash-ref ours (path->string f)))
+        (when (hash-ref e 'modules #f)
+          (for ([key '(modules dependencies)])
+            (unless (equal? (norm key e) (norm key o))
+              (printf "~a ~a: ~a ~a\n" f key (norm key e) (norm key o))))))"##;
+    fs::write(dir.join("compare.rkt"), format!("#lang racket/base\n{compare}")).unwrap();
+    assert_eq!(tests::sh_ok("racket compare.rkt", dir), "");
+}
+
+#[test]
+fn each_goes_on_with_the_state_of_the_other() {
+    if !tests::require("each_goes_on_with_the_state", &["raco", "racket"]) {
+        return;
+    }
+    let scratch = tempfile::tempdir().unwrap();
+    let dir = scratch.path();
+    if !real_catalog(dir, "2d-lib icons algol60") {
+        return tests::skip("each_goes_on_with_the_state", "no packages of the distribution here");
+    }
+    let raco =
+        |rest: &str| tests::sh_ok(&format!("PLTUSERHOME=$PWD/raco raco pkg catalog-archive {rest}"), dir);
+    // zips with checksums, as a snapshot site has them
+    raco("site cat");
+    raco("--state s.sqlite theirs site/catalog");
+    let out = tests::sh_ok("pkg-archive --state s.sqlite site/catalog theirs 2> /dev/null | tail -n 1", dir);
+    assert!(out.contains("\"unchanged\":3"), "{out}");
+    // kept byte for byte, so that checksums of the site stay valid
+    tests::sh_ok(
+        "pkg-archive -q --state o.sqlite --relative site/catalog ours; for z in site/pkgs/*; do cmp $z ours/pkgs/${z##*/}; done",
+        dir,
+    );
+    let out = raco("--state o.sqlite ours site/catalog");
+    assert!(!out.contains("Archiving"), "{out}");
+}
+
+#[test]
+fn raco_installs_from_the_archive() {
+    if !tests::require("raco_installs_from_the_archive", &["raco", "racket"]) {
+        return;
+    }
+    let scratch = tempfile::tempdir().unwrap();
+    let dir = scratch.path();
+    let make = |name: &str, needs: &str, module: &str| {
+        let home = dir.join("pkgs").join(name).join(name);
+        fs::create_dir_all(&home).unwrap();
+        fs::create_dir_all(dir.join("cat/pkg")).unwrap();
+        fs::write(
+            home.parent().unwrap().join("info.rkt"),
+            format!("#lang info\n(define collection 'multi)\n(define deps '({needs}))\n"),
+        )
+        .unwrap();
+        fs::write(home.join("main.rkt"), module).unwrap();
+        fs::write(
+            dir.join("cat/pkg").join(name),
+            format!("#hash((name . \"{name}\") (source . \"../pkgs/{name}/\") (checksum . \"\"))"),
+        )
+        .unwrap();
+    };
+    make("low", "\"base\"", "#lang racket/base\n(provide answer)\n(define answer 42)\n");
+    make(
+        "high",
+        "\"base\" (\"low\" #:version \"0.0\")",
+        "#lang racket/base\n(require low)\n(display answer)\n",
+    );
+    tests::sh_ok("pkg-archive -q --relative cat archive; mv archive moved", dir);
+    let out = tests::sh_ok(
+        "export PLTUSERHOME=$PWD/raco; raco pkg install --catalog moved/catalog --auto --no-docs high > log 2>&1; racket -l high",
+        dir,
+    );
+    assert_eq!(out, "42");
+}
+
+#[test]
+fn sqlite_catalogs_are_read() {
+    if !tests::require("sqlite_catalogs_are_read", &["raco", "racket"]) {
+        return;
+    }
+    let scratch = tempfile::tempdir().unwrap();
+    let dir = scratch.path();
+    if !real_catalog(dir, "2d-lib draw-lib") {
+        return tests::skip("sqlite_catalogs_are_read", "no packages of the distribution here");
+    }
+    tests::sh_ok(
+        "PLTUSERHOME=$PWD/raco raco pkg catalog-copy cat c.sqlite; pkg-archive -q --relative c.sqlite one; pkg-archive -q --relative cat two",
+        dir,
+    );
+    tests::sh_ok(
+        "cmp one/pkgs/2d-lib.zip two/pkgs/2d-lib.zip; cmp one/catalog/pkgs-all two/catalog/pkgs-all",
+        dir,
+    );
+    // every dependency came through the database and agrees with what was archived
+    let manifest = fs::read_to_string(dir.join("one/manifest.jsonl")).unwrap();
+    assert!(!manifest.contains("catalog-differs"), "{manifest}");
+}
