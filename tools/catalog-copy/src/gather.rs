@@ -22,6 +22,8 @@ pub struct Gathered {
 pub struct Shape {
     /// Sources become relative to this absolute path of a directory.
     pub relative_to: Option<String>,
+    /// Relative sources are left as they are: for looking at what a destination has.
+    pub as_written: bool,
     /// Only what the tables of a SQLite catalog hold, for one version.
     pub tables: Option<crate::write::tables::Columns>,
 }
@@ -37,6 +39,11 @@ pub struct Slot {
 impl Gathered {
     pub fn new(shape: Shape) -> Gathered {
         Gathered { shape, ..Gathered::default() }
+    }
+
+    /// Whether relative sources are to become absolute.
+    pub fn wants_absolute(&self) -> bool {
+        !self.shape.as_written
     }
 
     /// Entries of the next source come; `wins` tells whether they go over those that are there.
@@ -56,16 +63,10 @@ impl Gathered {
         if let Some(columns) = &self.shape.tables {
             entry = columns.keep(&name, &entry)?;
         }
-        let mut digest = None;
-        if let Some(directory) = &self.shape.relative_to
-            && entry.make_relative(directory)
-        {
-            // what counts is what a reader of the destination will see
-            let mut seen = entry.clone();
-            seen.make_absolute(&catalog::file_url(&format!("{directory}/")));
-            digest = Some(entry_digest(&seen));
+        if let Some(directory) = &self.shape.relative_to {
+            entry.make_relative(directory);
         }
-        let digest = digest.unwrap_or_else(|| entry_digest(&entry));
+        let digest = entry_digest(&entry);
         self.text.clear();
         write_hash(&mut self.text, entry.hash());
         let span = self.spool.push(self.text.as_bytes()).context(Exit::CantCreate, cannot_keep)?;

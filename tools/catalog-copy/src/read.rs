@@ -19,7 +19,9 @@ pub fn add(name: Name, value: Value, shown: &str, base: &str, into: &mut Gathere
             "cannot read catalog \"{shown}\": entry of package {name} is no hash"
         )));
     };
-    entry.make_absolute(base);
+    if into.wants_absolute() {
+        entry.make_absolute(base);
+    }
     into.add(name, entry)
 }
 

@@ -21,18 +21,11 @@ pub fn run(config: Config) -> Result<Done> {
     }
     let mut gathered = Gathered::new(shape(&config));
     let merging = matches!(config.if_there, IfThere::Merge { .. }) && there;
-    let mut before = BTreeMap::new();
     if merging {
         gathered.begin_source(false);
         read_dest(&config.dest, &mut gathered)?;
-        before = gathered.digests();
-    } else if there {
-        // only to tell what changes; what is replaced may be anything
-        let mut old = Gathered::new(Shape::default());
-        if read_dest(&config.dest, &mut old).is_ok() {
-            before = old.digests();
-        }
     }
+    let before = if there { digests_of(&config.dest) } else { BTreeMap::new() };
     let new_wins = config.if_there == IfThere::Merge { new_wins: true } && merging;
     read_sources(&config, &sources, &version, &mut gathered, new_wins)?;
     write_dest(&config, &gathered, merging)?;
@@ -92,7 +85,7 @@ fn shape(config: &Config) -> Shape {
     };
     let relative_to =
         directory.filter(|_| config.relative).map(|directory| directory.to_string_lossy().into_owned());
-    Shape { relative_to, tables }
+    Shape { relative_to, tables, as_written: false }
 }
 
 /// Absolute, with links resolved as far as it is there.
@@ -104,6 +97,15 @@ fn absolute(path: &Path) -> std::path::PathBuf {
     match (absolute.parent().and_then(|parent| parent.canonicalize().ok()), absolute.file_name()) {
         (Some(parent), Some(name)) => parent.join(name),
         _ => absolute,
+    }
+}
+
+/// What the destination has, to tell what changes. What is replaced may be anything: then it has nothing.
+fn digests_of(dest: &Dest) -> BTreeMap<Name, EntryDigest> {
+    let mut old = Gathered::new(Shape { as_written: true, ..Shape::default() });
+    match read_dest(dest, &mut old) {
+        Ok(()) => old.digests(),
+        Err(_) => BTreeMap::new(),
     }
 }
 

@@ -32,7 +32,7 @@ impl NewDirectory {
         fs::create_dir_all(&parent).map_err(|error| cannot_write(&parent, &error))?;
         let name = place.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let (path, inside) = match make(&parent, &name) {
-            Ok(path) if !is_mount_point(&place, &parent) => (path, false),
+            Ok(path) if !is_mount_point(&place) => (path, false),
             Err(error) if !place.is_dir() => return Err(cannot_write(&place, &error)),
             other => {
                 if let Ok(path) = other {
@@ -148,12 +148,11 @@ fn resolved(place: &Path) -> Result<PathBuf> {
     }
 }
 
-fn is_mount_point(place: &Path, parent: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt;
-    match (fs::metadata(place), fs::metadata(parent)) {
-        (Ok(place), Ok(parent)) => place.dev() != parent.dev(),
-        _ => false,
-    }
+/// A mount point cannot be renamed.
+fn is_mount_point(place: &Path) -> bool {
+    use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags, statx};
+    let asked = statx(CWD, place, AtFlags::empty(), StatxFlags::TYPE);
+    asked.is_ok_and(|answer| answer.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
 }
 
 fn make(parent: &Path, name: &str) -> io::Result<PathBuf> {

@@ -166,9 +166,9 @@ fn opening(reader: &mut Reader<'_>) -> Outcome<Step> {
         b"#hashalw" => HashKind::EqualAlways,
         found => {
             reader.touched_end |= reader.text.len() < start + 10;
-            return match found {
-                [] => fail(start, "expected a hash, found the end"),
-                _ => fail(start, "expected a hash"),
+            return match reader.text.len() == start && found.is_empty() {
+                true => fail(start, "expected a hash, found the end"),
+                false => fail(start, "expected a hash"),
             };
         }
     };
