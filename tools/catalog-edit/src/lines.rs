@@ -17,7 +17,7 @@ use tempfile::SpooledTempFile;
 /// Longest line; the longest of 1,378 real ones is some 30 KiB.
 const MAX_LINE_BYTES: u64 = 64 << 20;
 /// A stream up to here is held in memory, a longer one in a temporary file.
-const MAX_MEMORY_BYTES: usize = 64 << 20;
+const MAX_MEMORY_BYTES: usize = 16 << 20;
 
 /// stdin to stdout.
 pub fn filter(job: &mut Job) -> Result<Done> {

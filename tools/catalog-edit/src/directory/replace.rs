@@ -9,6 +9,7 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Start of the names of the copies; what a killed run leaves is cleared away by the next one.
 const STAGING: &str = ".catalog-edit-";
@@ -49,15 +50,32 @@ pub fn replace(lock: Lock, directory: &Path, files: &Files) -> Result<()> {
         .tempdir_in(parent)
         .context(Exit::CantCreate, action)?
         .keep();
+    // true once the program is on its way out: then the copy goes away and must not be swapped in half gone
+    let stopping = Arc::new(Mutex::new(false));
     let cleanup = {
-        let staging = staging.clone();
+        let (staging, stopping) = (staging.clone(), stopping.clone());
         edge::on_exit(move || {
+            *stopping.lock().unwrap_or_else(PoisonError::into_inner) = true;
             let _ = fs::remove_dir_all(staging);
         })
     };
-    copy(directory, &staging, Path::new(""), files).context(Exit::CantCreate, action)?;
-    rustix::fs::renameat_with(rustix::fs::CWD, &staging, rustix::fs::CWD, directory, RenameFlags::EXCHANGE)
-        .map_err(|error| {
+    let copied = copy(directory, &staging, Path::new(""), files, &|| is_set(&stopping));
+    copied.context(Exit::CantCreate, action)?;
+    let swapped = {
+        let stopping = stopping.lock().unwrap_or_else(PoisonError::into_inner);
+        if *stopping {
+            drop(stopping);
+            die();
+        }
+        rustix::fs::renameat_with(
+            rustix::fs::CWD,
+            &staging,
+            rustix::fs::CWD,
+            directory,
+            RenameFlags::EXCHANGE,
+        )
+    };
+    swapped.map_err(|error| {
         Failure::cant_create(format!("{}: {error}", action()))
             .hint("a mount point cannot be swapped: keep the catalog in a directory below it")
     })?;
@@ -66,6 +84,17 @@ pub fn replace(lock: Lock, directory: &Path, files: &Files) -> Result<()> {
     drop(cleanup);
     drop(lock);
     synced.context(Exit::CantCreate, action)
+}
+
+fn is_set(flag: &Mutex<bool>) -> bool {
+    *flag.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The thread that got the signal ends the program; until then nothing more is to be done.
+fn die() -> ! {
+    loop {
+        std::thread::park();
+    }
 }
 
 /// Copies of runs that were killed. Safe under the lock: no other run is making one for this directory.
@@ -79,9 +108,18 @@ fn clear_leftovers(parent: &Path, directory: &Path) {
 }
 
 /// Fills `to` with what `from` has, apart from the changed files, which are written.
-fn copy(from: &Path, to: &Path, below: &Path, files: &Files) -> std::io::Result<()> {
+fn copy(
+    from: &Path,
+    to: &Path,
+    below: &Path,
+    files: &Files,
+    stopping: &dyn Fn() -> bool,
+) -> std::io::Result<()> {
     let mut made: Vec<PathBuf> = Vec::new();
     for entry in fs::read_dir(from.join(below))? {
+        if stopping() {
+            die();
+        }
         let entry = entry?;
         let path = below.join(entry.file_name());
         let (old, new) = (from.join(&path), to.join(&path));
@@ -94,7 +132,7 @@ fn copy(from: &Path, to: &Path, below: &Path, files: &Files) -> std::io::Result<
             }
             None if kind.is_dir() => {
                 fs::create_dir(&new)?;
-                copy(from, to, &path, files)?;
+                copy(from, to, &path, files, stopping)?;
             }
             None if kind.is_symlink() => std::os::unix::fs::symlink(fs::read_link(&old)?, &new)?,
             None => {
