@@ -115,7 +115,7 @@ fn every_form_over_http_and_from_disk() {
     liar.on("/r.zip.CHECKSUM", [Lie::body("0".repeat(40))]);
     let lines = ["p", "q", "r"].map(|name| line(name, &liar.url(&format!("/{name}.zip")), "")).concat();
     let ran = archive(dir, &lines, &[]);
-    assert_eq!(ran.records["p"]["findings"], json!([]));
+    assert!(!ran.records["p"]["findings"].to_string().contains("unverified"));
     assert!(ran.records["q"]["findings"].to_string().contains("unverified"));
     assert_eq!(ran.cause("r"), "checksum");
     archive(dir, &lines, &[]);

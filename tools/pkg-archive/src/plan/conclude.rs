@@ -27,11 +27,16 @@ pub struct World<'a> {
 
 /// The records, by name, and the graph of what is to be built.
 pub fn records(world: &World, packages: &[(&Task, Known)]) -> (Vec<Archived>, Graph) {
+    let under_base = under_base(world, packages);
     let graph = Graph::new(packages.iter().filter_map(|(task, known)| match known {
         Known::Installed => None,
         // nothing is built of it, so it waits for nothing
         Known::Failed(_) => Some((task.name.clone(), Vec::new())),
-        Known::Archived { kept, .. } => Some((task.name.clone(), needed(&kept.facts, world))),
+        Known::Archived { kept, .. } => {
+            let mut needed = needed(&kept.facts, world);
+            needed.retain(|name| name != "racket" || !under_base.contains(task.name.as_str()));
+            Some((task.name.clone(), needed))
+        }
     }));
     let dependents = dependents(&graph);
     let mut cycles: BTreeMap<usize, Vec<String>> = BTreeMap::new();
@@ -120,6 +125,30 @@ fn needed(facts: &Facts, world: &World) -> Vec<String> {
         .map(|dependency| dependency.name.clone())
         .filter(|name| !world.installed.contains(name))
         .collect()
+}
+
+/// `base` and everything it needs. A dependency on `racket`, which is one on the core of the language, is taken for one
+/// on `base`; among these packages that would make a cycle out of nothing.
+fn under_base<'a>(world: &World, packages: &'a [(&Task, Known)]) -> BTreeSet<&'a str> {
+    let needs: BTreeMap<&str, (&'a str, Vec<String>)> = packages
+        .iter()
+        .filter_map(|(task, known)| match known {
+            Known::Archived { kept, .. } => {
+                Some((task.name.as_str(), (task.name.as_str(), needed(&kept.facts, world))))
+            }
+            _ => None,
+        })
+        .collect();
+    let mut found = BTreeSet::new();
+    let mut todo = vec!["base".to_owned()];
+    while let Some(name) = todo.pop() {
+        if let Some((name, more)) = needs.get(name.as_str())
+            && found.insert(*name)
+        {
+            todo.extend(more.iter().cloned());
+        }
+    }
+    found
 }
 
 /// True when the dependency counts on the platform (always, when that is not known).
