@@ -227,11 +227,11 @@ fn killed_at_any_moment_the_catalog_is_the_old_or_the_new_one() {
 fn readers_never_see_half_an_edit() {
     let scratch = scratch();
     let scratch = scratch.path();
-    large_catalog(scratch, 300);
+    large_catalog(scratch, 100);
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            for n in 0..12 {
+            for n in 0..5 {
                 let set = format!("note={n}");
                 assert!(start(&["--all", "--set", &set, "cat"], scratch).wait().unwrap().success());
             }
@@ -244,6 +244,7 @@ fn readers_never_see_half_an_edit() {
             let notes: std::collections::BTreeSet<&str> =
                 all.split("(note . ").skip(1).map(|rest| &rest[..rest.find(')').unwrap()]).collect();
             assert!(notes.len() <= 1, "two edits in one file: {notes:?}");
+            std::thread::sleep(Duration::from_millis(1));
             seen.extend(notes.iter().map(|note| (*note).to_owned()));
         }
         assert!(seen.len() > 1, "the reader saw {seen:?} only");
@@ -321,6 +322,27 @@ fn a_full_disk_leaves_the_old_catalog() {
         error.starts_with("catalog-edit: cannot write catalog \"") && error.contains("No space left"),
         "{error}"
     );
+}
+
+#[test]
+fn a_mount_point_is_edited_file_by_file() {
+    let scratch = scratch();
+    let scratch = scratch.path();
+    if !sh("unshare -m mount -t tmpfs none /mnt", scratch).status.success() {
+        return skip("a_mount_point_is_edited_file_by_file", "no mount namespace may be made here");
+    }
+    sh_ok(
+        &format!(
+            "cp -r '{}' cat && cp -r cat new && catalog-edit --package gui --remove --tag gui --set ring=5 new",
+            sample().display()
+        ),
+        scratch,
+    );
+    let edit = "mount --bind cat cat; catalog-edit -v --package gui --remove --tag gui --set ring=5 cat";
+    sh_ok(&format!("unshare -m sh -euc '{edit}' 2>told"), scratch);
+    assert_eq!(tree(&scratch.join("cat")), tree(&scratch.join("new")));
+    let told = fs::read_to_string(scratch.join("told")).unwrap();
+    assert!(told.contains("replacing the files one by one"), "{told}");
 }
 
 #[test]

@@ -1,12 +1,13 @@
 //! Puts the changed files of a catalog directory in place, all at once: a copy of the directory (hard links to what
 //! does not change) is made beside it and swapped with it in one system call. Whoever looks finds the old catalog
-//! or the new one, after kill -9 too.
+//! or the new one, after kill -9 too. Where that cannot be done, file by file (see [`super::journal`]).
 
-use super::Files;
+use super::{Files, journal};
 use edge::{Context, Exit, Failure, Result};
 use rustix::fs::{FlockOperation, RenameFlags};
+use rustix::io::Errno;
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -32,6 +33,9 @@ pub fn lock(directory: &Path) -> Result<Lock> {
         let locked = file.metadata().context(Exit::Unavailable, action)?;
         let there = fs::metadata(directory).context(Exit::Unavailable, action)?;
         if (locked.dev(), locked.ino()) == (there.dev(), there.ino()) {
+            journal::finish(directory).context(Exit::CantCreate, || {
+                format!("cannot finish an edit of \"{}\" that was interrupted", directory.display())
+            })?;
             return Ok(Lock { _file: file });
         }
     }
@@ -40,16 +44,48 @@ pub fn lock(directory: &Path) -> Result<Lock> {
 /// Replaces the files.
 pub fn replace(lock: Lock, directory: &Path, files: &Files) -> Result<()> {
     let action = || format!("cannot write catalog \"{}\"", directory.display());
-    let parent =
-        directory.parent().ok_or_else(|| Failure::cant_create(format!("{}: it is the root", action())))?;
+    // whoever stands in the directory would stand in the old one afterwards: most likely the user's shell
+    let stands_in_it = std::env::current_dir().is_ok_and(|here| here.starts_with(directory));
+    let swapped = match directory.parent() {
+        Some(parent) if !stands_in_it => swap(parent, directory, files),
+        _ => Err(Trouble::NotHere("somebody stands in it".to_owned())),
+    };
+    match swapped {
+        Ok(()) => {}
+        Err(Trouble::NotHere(why)) => {
+            edge::say::detail(format!("replacing the files one by one: {why}"));
+            journal::replace(directory, files).context(Exit::CantCreate, action)?;
+        }
+        Err(Trouble::Io(error)) => return Err(Failure::cant_create(format!("{}: {error}", action()))),
+    }
+    drop(lock);
+    Ok(())
+}
+
+enum Trouble {
+    /// This directory cannot be swapped: a mount point, no right to write beside it, a file system without it.
+    NotHere(String),
+    Io(std::io::Error),
+}
+
+impl From<std::io::Error> for Trouble {
+    fn from(error: std::io::Error) -> Trouble {
+        Trouble::Io(error)
+    }
+}
+
+fn swap(parent: &Path, directory: &Path, files: &Files) -> std::result::Result<(), Trouble> {
     clear_leftovers(parent, directory);
     let name = directory.file_name().unwrap_or_default().to_string_lossy();
-    let staging = tempfile::Builder::new()
-        .prefix(&format!("{STAGING}{name}-"))
-        .suffix(".tmp")
-        .tempdir_in(parent)
-        .context(Exit::CantCreate, action)?
-        .keep();
+    let made =
+        tempfile::Builder::new().prefix(&format!("{STAGING}{name}-")).suffix(".tmp").tempdir_in(parent);
+    let staging = match made {
+        Ok(staging) => staging.keep(),
+        Err(error) if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem) => {
+            return Err(Trouble::NotHere(error.to_string()));
+        }
+        Err(error) => return Err(error.into()),
+    };
     // true once the program is on its way out: then the copy goes away and must not be swapped in half gone
     let stopping = Arc::new(Mutex::new(false));
     let cleanup = {
@@ -59,8 +95,7 @@ pub fn replace(lock: Lock, directory: &Path, files: &Files) -> Result<()> {
             let _ = fs::remove_dir_all(staging);
         })
     };
-    let copied = copy(directory, &staging, Path::new(""), files, &|| is_set(&stopping));
-    copied.context(Exit::CantCreate, action)?;
+    copy(directory, &staging, Path::new(""), files, &|| is_set(&stopping))?;
     let swapped = {
         let stopping = stopping.lock().unwrap_or_else(PoisonError::into_inner);
         if *stopping {
@@ -75,15 +110,17 @@ pub fn replace(lock: Lock, directory: &Path, files: &Files) -> Result<()> {
             RenameFlags::EXCHANGE,
         )
     };
-    swapped.map_err(|error| {
-        Failure::cant_create(format!("{}: {error}", action()))
-            .hint("a mount point cannot be swapped: keep the catalog in a directory below it")
-    })?;
-    let synced = File::open(parent).and_then(|parent| parent.sync_all());
+    match swapped {
+        Ok(()) => {}
+        Err(error @ (Errno::BUSY | Errno::XDEV | Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP)) => {
+            return Err(Trouble::NotHere(error.to_string()));
+        }
+        Err(error) => return Err(Trouble::Io(error.into())),
+    }
+    File::open(parent)?.sync_all()?;
     // what is at `staging` now is the old catalog
     drop(cleanup);
-    drop(lock);
-    synced.context(Exit::CantCreate, action)
+    Ok(())
 }
 
 fn is_set(flag: &Mutex<bool>) -> bool {
@@ -101,7 +138,9 @@ fn die() -> ! {
 fn clear_leftovers(parent: &Path, directory: &Path) {
     let prefix = format!("{STAGING}{}-", directory.file_name().unwrap_or_default().to_string_lossy());
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
-        if entry.file_name().to_string_lossy().starts_with(&prefix) {
+        // six letters and `.tmp`: not the copy of a catalog whose name is longer
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.strip_prefix(&prefix).is_some_and(|rest| rest.len() == 10 && rest.ends_with(".tmp")) {
             let _ = fs::remove_dir_all(entry.path());
         }
     }
@@ -156,7 +195,7 @@ fn copy(
 }
 
 /// Writes a file, synced, with owner and mode of the one it replaces.
-fn write(path: &Path, text: &[u8], like: Option<&Path>) -> std::io::Result<()> {
+pub fn write(path: &Path, text: &[u8], like: Option<&Path>) -> std::io::Result<()> {
     let mut file = File::create_new(path)?;
     file.write_all(text)?;
     if let Some(like) = like.and_then(|like| fs::metadata(like).ok()) {
