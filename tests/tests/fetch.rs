@@ -10,10 +10,15 @@ fn quick() -> Options {
     Options {
         backoff: Duration::from_millis(2),
         connect_timeout: Duration::from_secs(5),
-        read_timeout: Duration::from_millis(600),
+        read_timeout: Duration::from_secs(20),
         proxies_from_environment: false,
         ..Options::default()
     }
+}
+
+/// For tests that wait for a time-out.
+fn impatient() -> Options {
+    Options { read_timeout: Duration::from_millis(600), ..quick() }
 }
 
 fn client() -> Client {
@@ -145,7 +150,7 @@ fn bodies_that_lie_are_found_out() {
 #[test]
 fn silence_and_trickles_end() {
     let liar = Liar::start();
-    let client = Client::new(Options { retries: 1, ..quick() });
+    let client = Client::new(Options { retries: 1, ..impatient() });
     liar.on("/silence", [Lie::Silence]);
     let error = client.get(&liar.url("/silence")).unwrap_err();
     assert!(matches!(*error.trouble, Trouble::TimedOut { phase: Phase::Response, .. }), "{error}");
@@ -159,12 +164,12 @@ fn silence_and_trickles_end() {
     let error = client.get(&liar.url("/stall")).unwrap_err();
     assert!(matches!(*error.trouble, Trouble::TimedOut { phase: Phase::Body, .. }), "{error}");
 
-    let client = Client::new(Options { total_timeout: Some(Duration::from_millis(300)), ..quick() });
+    let client = Client::new(Options { total_timeout: Some(Duration::from_millis(300)), ..impatient() });
     liar.on("/total", [Lie::Trickle { body: data(100_000), pause: Duration::from_millis(20) }]);
     let start = Instant::now();
     let error = client.get(&liar.url("/total")).unwrap_err();
     assert!(matches!(*error.trouble, Trouble::TimedOut { phase: Phase::Total, .. }), "{error}");
-    assert!(start.elapsed() < Duration::from_millis(600));
+    assert!(start.elapsed() < Duration::from_secs(5));
 }
 
 #[test]
@@ -244,7 +249,7 @@ fn a_host_that_stops_answering_is_not_asked_two_thousand_times() {
     });
     let requests = *requests.lock().unwrap();
     assert!((12..=20).contains(&requests), "{requests} requests");
-    assert!(start.elapsed() < Duration::from_secs(5));
+    assert!(start.elapsed() < Duration::from_secs(25));
     // other hosts are not touched by that
     let liar = Liar::start();
     liar.on("/", [Lie::body("alive")]);

@@ -4,6 +4,7 @@ use crate::error::{Phase, Trouble};
 use crate::forward;
 use crate::options::Options;
 use crate::proxy::{self, Proxies};
+use crate::resolve::CachedNames;
 use crate::retry::parse_retry_after;
 use crate::tls;
 use crate::url::{Url, percent_decode};
@@ -12,6 +13,7 @@ use std::io::{self, Read};
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 use ureq::http::HeaderMap;
+use ureq::unversioned::transport::DefaultConnector;
 use ureq::{Agent, Error, Timeout};
 
 /// How much of an error page is read to find what the server says.
@@ -123,7 +125,7 @@ impl Network {
             (Some(proxy), Some(through)) => {
                 forward::agent(config, through).map_err(|cause| bad_proxy(proxy, cause))?
             }
-            _ => config.new_agent(),
+            _ => Agent::with_parts(config, DefaultConnector::default(), CachedNames::default()),
         };
         agents.insert(key, agent.clone());
         Ok(agent)

@@ -1,11 +1,12 @@
 //! Plain `http` through an HTTP proxy: the proxy is asked with the whole URL in the request line, RFC 9112 section
 //! 3.2.2. (ureq tunnels everything with CONNECT, which many proxies allow for TLS only.)
 
+use crate::resolve::CachedNames;
 use crate::url::{Url, percent_decode};
 use ureq::Agent;
 use ureq::config::Config;
 use ureq::http::Uri;
-use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{
     Buffers, ConnectionDetails, Connector, NextTimeout, TcpConnector, Transport,
 };
@@ -16,7 +17,7 @@ const METHOD: &[u8] = b"GET ";
 pub(crate) fn agent(config: Config, proxy: &Url) -> Result<Agent, String> {
     let uri: Uri = format!("http://{}/", proxy.authority()).parse().map_err(|error| format!("{error}"))?;
     let connector = ().chain(TcpConnector::default()).chain(WholeUrlConnector);
-    Ok(Agent::with_parts(config, connector, ProxyResolver { proxy: uri, inner: DefaultResolver::default() }))
+    Ok(Agent::with_parts(config, connector, ProxyResolver { proxy: uri, inner: CachedNames::default() }))
 }
 
 /// The header that says who we are, for a proxy with a user name in its URL.
@@ -29,7 +30,7 @@ pub(crate) fn authorization(proxy: &Url) -> Option<String> {
 #[derive(Debug)]
 struct ProxyResolver {
     proxy: Uri,
-    inner: DefaultResolver,
+    inner: CachedNames,
 }
 
 impl Resolver for ProxyResolver {

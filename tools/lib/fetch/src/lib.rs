@@ -18,6 +18,7 @@ mod host;
 mod options;
 mod proxy;
 mod request;
+mod resolve;
 mod retry;
 mod sink;
 mod tls;

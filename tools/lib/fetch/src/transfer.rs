@@ -130,7 +130,8 @@ pub(crate) fn receive(
         }
         window_bytes += count as u64;
         if now - window_start >= window {
-            if window_bytes < limits.options.min_bytes_per_window {
+            let complete = total_bytes == Some(sink.size_bytes());
+            if window_bytes < limits.options.min_bytes_per_window && !complete {
                 return Err(Trouble::TooSlow { received_bytes: window_bytes, after: window });
             }
             (window_start, window_bytes) = (now, 0);
