@@ -583,3 +583,21 @@ fn the_usage_is_what_was_used() {
     assert_eq!(usage["memory_kills"], 0);
     assert_eq!(usage["disk_full"], false);
 }
+
+#[test]
+fn a_shell_is_a_real_terminal() {
+    if !sandbox("a_shell_is_a_real_terminal") || !tests::require("a_shell_is_a_real_terminal", &["script"]) {
+        return;
+    }
+    let lab = Lab::new();
+    let id = lab.open(&["host"]);
+    let script = format!(
+        "(sleep 1; printf 'stty size; sleep 100\\n'; sleep 1; printf '\\003'; sleep 0.3; printf 'echo after-$((1+1)); exit 5\\n'; sleep 1) |
+         timeout 20 script -qefc 'stty rows 33 cols 77; vm-snapshot shell {id}' /dev/null"
+    );
+    let output = tests::sh(&script, &lab.path());
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains("33 77") && said.contains("after-2"), "{said}");
+    assert_eq!(output.status.code(), Some(5), "{said}");
+    assert_eq!(lab.run(&["exec", "--tty", &id, "true"]).status.code(), Some(2), "stdin is no terminal");
+}

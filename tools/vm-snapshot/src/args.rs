@@ -133,6 +133,9 @@ pub struct Exec {
     /// User inside to run as: `root`, or the ordinary user of the machine
     #[arg(long, value_name = "NAME")]
     pub user: Option<String>,
+    /// Give the command a terminal of its own (`shell` always does)
+    #[arg(long)]
+    pub tty: bool,
 }
 
 fn pair(text: &str) -> std::result::Result<(String, String), String> {

@@ -3,6 +3,7 @@
 use crate::args::Exec;
 use crate::drivers::{self, Request};
 use crate::store::{Seat, Store};
+use crate::terminal;
 use contract::testbed::Usage;
 use edge::{Context, Exit, Failure, Result, say};
 use rustix::fs::{FlockOperation, flock};
@@ -26,6 +27,7 @@ fn request(exec: &Exec, argv: Vec<OsString>) -> Request {
         env: exec.env.iter().map(|(key, value)| (key.into(), value.into())).collect(),
         cwd: exec.cwd.clone(),
         user: exec.user.clone(),
+        tty: exec.tty,
     }
 }
 
@@ -40,9 +42,11 @@ fn run(seat: &Seat, request: &Request) -> Result<ExitStatus> {
     let busy = busy_file(&seat.dir)?;
     flock(&busy, FlockOperation::LockShared)
         .context(Exit::TryAgain, || format!("cannot enter instance \"{}\"", seat.instance.id))?;
-    enter(seat, request)?
-        .status()
-        .context(Exit::TryAgain, || format!("cannot enter instance \"{}\"", seat.instance.id))
+    let mut command = enter(seat, request)?;
+    if request.tty {
+        return terminal::run(command);
+    }
+    command.status().context(Exit::TryAgain, || format!("cannot enter instance \"{}\"", seat.instance.id))
 }
 
 pub fn enter(seat: &Seat, request: &Request) -> Result<Command> {
@@ -67,7 +71,7 @@ fn finish(seat: &Seat, status: ExitStatus) -> Result<()> {
 /// A terminal inside: the user's login shell, in the work directory.
 pub fn shell(store: &Store, id: &str, options: &Exec) -> Result<()> {
     let script = "if [ -x /bin/bash ]; then exec /bin/bash -i; else exec /bin/sh -i; fi";
-    let mut options = options.clone();
+    let mut options = Exec { tty: true, ..options.clone() };
     if let Ok(term) = std::env::var("TERM") {
         options.env.insert(0, ("TERM".to_owned(), term));
     }

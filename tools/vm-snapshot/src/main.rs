@@ -13,6 +13,7 @@ mod run;
 mod selftest;
 mod snapshots;
 mod store;
+mod terminal;
 
 fn main() -> std::process::ExitCode {
     match internal::role() {

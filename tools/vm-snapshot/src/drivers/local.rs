@@ -16,11 +16,13 @@ use std::process::{Child, Command, ExitCode};
 
 pub struct Local;
 
-/// The role `internal-local PARENT CWD ARGV…`: runs a command and, when it or the parent ends, kills whatever it started.
+/// The role `internal-local PARENT TTY CWD ARGV…`: runs a command and, when it or the parent ends, kills whatever it
+/// started.
 /// As a subreaper it inherits the orphans, so that nobody escapes by forking twice or by a session of its own.
 pub fn role(args: Vec<OsString>) -> ExitCode {
     let mut args = args.into_iter();
     let parent = args.next().and_then(|pid| pid.to_str()?.parse().ok()).and_then(Pid::from_raw);
+    let tty = args.next().is_some_and(|tty| tty == *"tty");
     let cwd = args.next().unwrap_or_default();
     let argv: Vec<OsString> = args.collect();
     let Some((program, rest)) = argv.split_first() else { return ExitCode::SUCCESS };
@@ -33,7 +35,14 @@ pub fn role(args: Vec<OsString>) -> ExitCode {
         eprintln!("vm-snapshot: cannot enter directory \"{}\": {error}", cwd.display());
         return ExitCode::from(126);
     }
-    let mut child = match Command::new(program).args(rest).process_group(0).spawn() {
+    let mut command = Command::new(program);
+    command.args(rest);
+    if tty {
+        crate::process::before_exec(&mut command, crate::terminal::control);
+    } else {
+        command.process_group(0);
+    }
+    let mut child = match command.spawn() {
         Ok(child) => child,
         Err(error) => {
             eprintln!("vm-snapshot: cannot run \"{}\": {error}", program.display());
@@ -111,6 +120,7 @@ impl Driver for Local {
         command
             .arg("internal-local")
             .arg(std::process::id().to_string())
+            .arg(if request.tty { "tty" } else { "" })
             .arg(cwd)
             .args(&request.argv)
             .env_clear();

@@ -59,6 +59,8 @@ pub struct Request {
     pub cwd: Option<OsString>,
     /// `root`, or the ordinary user of the machine when absent.
     pub user: Option<String>,
+    /// stdin, stdout and stderr are a terminal, which the command is to control.
+    pub tty: bool,
 }
 
 /// An instance that runs, as the keeper holds it.

@@ -28,14 +28,14 @@ fn machine_trouble(what: &str, error: &io::Error) -> ! {
     std::process::exit(75)
 }
 
-/// The role `internal-enter DIR PARENT USER CWD N K=V… ARGV…`.
+/// The role `internal-enter DIR PARENT USER TTY CWD N K=V… ARGV…`.
 pub fn role(args: Vec<OsString>) -> ExitCode {
     let mut args = args.into_iter();
     let mut next = || args.next().unwrap_or_default();
-    let (dir, parent, user, cwd, count) = (next(), next(), next(), next(), next());
+    let (dir, parent, user, tty, cwd, count) = (next(), next(), next(), next(), next(), next());
     let count: usize = count.to_str().and_then(|count| count.parse().ok()).unwrap_or(0);
     let env: Vec<(OsString, OsString)> = args.by_ref().take(count).filter_map(|pair| split(&pair)).collect();
-    let job = Job { root: user == *"root", cwd, env, argv: args.collect() };
+    let job = Job { root: user == *"root", tty: tty == *"tty", cwd, env, argv: args.collect() };
     match outside(Path::new(&dir), parent.to_str().and_then(|pid| pid.parse().ok()), &job) {
         Ok(code) => ExitCode::from(code),
         Err(error) => machine_trouble("namespaces", &error),
@@ -44,6 +44,7 @@ pub fn role(args: Vec<OsString>) -> ExitCode {
 
 struct Job {
     root: bool,
+    tty: bool,
     cwd: OsString,
     env: Vec<(OsString, OsString)>,
     argv: Vec<OsString>,
@@ -175,7 +176,10 @@ fn join(note: &Note, init: &OwnedFd) -> io::Result<()> {
 
 /// Process 1: starts the command, waits for it, and buries the orphans.
 fn command(entrances: Vec<File>, watched: &Limits, job: &Job) -> u8 {
-    let _ = rustix::process::setsid();
+    if !job.tty {
+        // out of reach of the caller's terminal
+        let _ = rustix::process::setsid();
+    }
     let Some((program, rest)) = job.argv.split_first() else { return 0 };
     if let Err(error) = rustix::process::chdir(job.cwd.as_os_str()) {
         eprintln!("vm-snapshot: cannot enter directory \"{}\": {error}", job.cwd.display());
@@ -183,8 +187,11 @@ fn command(entrances: Vec<File>, watched: &Limits, job: &Job) -> u8 {
     }
     let mut command = Command::new(program);
     command.args(rest).env_clear().envs(job.env.iter().map(|(key, value)| (key, value)));
-    let (root, limits) = (job.root, watched.clone());
+    let (root, tty, limits) = (job.root, job.tty, watched.clone());
     before_exec(&mut command, move || {
+        if tty {
+            crate::terminal::control()?;
+        }
         limits.apply()?;
         become_the_user(&entrances, root)
     });

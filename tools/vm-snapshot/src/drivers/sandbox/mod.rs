@@ -156,6 +156,7 @@ impl Driver for Sandbox {
             .arg(&seat.dir)
             .arg(std::process::id().to_string())
             .arg(user)
+            .arg(if request.tty { "tty" } else { "" })
             .arg(cwd)
             .arg(env.len().to_string());
         for (key, value) in env {
