@@ -94,14 +94,11 @@ pub fn variant(
             break;
         }
         troubles_here += 1;
-        if troubles_here >= TROUBLES_UNTIL_SPARE {
-            if let Some(spare) = machine.next() {
-                edge::say::warning(
-                    format!("machine \"{name}\" is taken out: going on with \"{spare}\""),
-                    None,
-                );
-                (name, troubles_here) = (spare, 0);
-            }
+        if troubles_here >= TROUBLES_UNTIL_SPARE
+            && let Some(spare) = machine.next()
+        {
+            edge::say::warning(format!("machine \"{name}\" is taken out: going on with \"{spare}\""), None);
+            (name, troubles_here) = (spare, 0);
         }
         std::thread::sleep(Duration::from_secs_f64(wait_s.min(MAX_WAIT_S)));
         wait_s *= 2.0;

@@ -4,6 +4,7 @@
 use crate::config::Config;
 use contract::run::{Built, Run};
 use edge::{Exit, Failure, Result};
+use rustix::fs::{FlockOperation, flock};
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -38,9 +39,10 @@ impl Output {
         }
         let path = out.join(".locks").join(&packages[0]);
         let lock = File::create(&path).map_err(|error| cannot("open", &path, &error))?;
-        if lock.try_lock().is_err() {
+        if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
             edge::say::info(format!("another process runs {}: waiting for it", packages[0]));
-            lock.lock().map_err(|error| cannot("lock", &path, &error))?;
+            flock(&lock, FlockOperation::LockExclusive)
+                .map_err(|error| cannot("lock", &path, &error.into()))?;
         }
         let logs = out.join("logs").join(format!(".{}.new", packages[0]));
         // left by a run that was killed

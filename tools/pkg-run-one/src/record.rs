@@ -195,17 +195,17 @@ pub fn choose(mut tried: Vec<Tried>) -> Option<Tried> {
         })
         .collect();
     let mut chosen = tried.swap_remove(at);
-    if chosen.verdict.cause.is_none() {
-        if let Some((_, message)) = earlier.first() {
-            let (code, kind) = match chosen.variant {
-                Variant::Fallback => ("needs-fallback", "the fallback machine"),
-                _ => ("needs-extended", "the extended machine"),
-            };
-            chosen.verdict.findings.push(Finding {
-                code: code.to_owned(),
-                message: format!("passes only on {kind}: {message}"),
-            });
-        }
+    if chosen.verdict.cause.is_none()
+        && let Some((_, message)) = earlier.first()
+    {
+        let (code, kind) = match chosen.variant {
+            Variant::Fallback => ("needs-fallback", "the fallback machine"),
+            _ => ("needs-extended", "the extended machine"),
+        };
+        chosen
+            .verdict
+            .findings
+            .push(Finding { code: code.to_owned(), message: format!("passes only on {kind}: {message}") });
     }
     Some(chosen)
 }

@@ -200,10 +200,10 @@ impl<'a> Follow<'a> {
     }
 
     fn usage(&mut self) -> Usage {
-        if let Some((then_s, usage)) = &self.last_look {
-            if self.now_s() - then_s < FRESH_S {
-                return usage.clone();
-            }
+        if let Some((then_s, usage)) = &self.last_look
+            && self.now_s() - then_s < FRESH_S
+        {
+            return usage.clone();
         }
         let usage = self.opened.usage().unwrap_or_default();
         self.last_look = Some((self.now_s(), usage.clone()));

@@ -129,10 +129,6 @@ impl Opened {
         Ok(Opened { testbed, close })
     }
 
-    pub fn has(&self, capability: &str) -> bool {
-        self.testbed.capabilities.iter().any(|c| c == capability)
-    }
-
     /// The machine's counters; `None` when it has none or does not answer.
     pub fn usage(&self) -> Option<Usage> {
         if self.testbed.status.is_empty() {

@@ -148,10 +148,11 @@ fn decide(loaded: &Loaded, known: &Known, phase: &PhaseSeen) -> Decided {
     let text = phase.log.text();
     for compiled in loaded.rules.iter().filter(|compiled| !compiled.rule.finding) {
         let rule = &compiled.rule;
-        if applies(rule, phase) && has_moved(rule, phase) {
-            if let Some(groups) = compiled.pattern.captures(&text) {
-                return by_rule(rule, &groups, &text, known, &own);
-            }
+        if applies(rule, phase)
+            && has_moved(rule, phase)
+            && let Some(groups) = compiled.pattern.captures(&text)
+        {
+            return by_rule(rule, &groups, &text, known, &own);
         }
     }
     let (code, message) = match phase.end {
@@ -328,3 +329,6 @@ fn shorten(text: &str) -> String {
         None => text.to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests;

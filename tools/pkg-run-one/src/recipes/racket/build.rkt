@@ -89,12 +89,10 @@
                   #:unless (equal? (pkg-info-checksum info) (checksum-in built p)))
          p))
      (unless (null? strangers)
-       (mark 'not_built (sort strangers string<?))
-       (eprintf "use of package not previously built\n  package: ~a\n" (apply string-append (add-between (sort strangers string<?) " ")))
+       (eprintf "use of package not previously built\n  package:")
+       (for ([p (in-list (sort strangers string<?))]) (eprintf " ~a" p))
+       (newline (current-error-port))
        (exit 1)))))
-
-(define (add-between l s)
-  (if (or (null? l) (null? (cdr l))) l (list* (car l) s (add-between (cdr l) s))))
 
 ;; ---- deps: what `raco setup -nxiID --check-pkg-deps --pkgs` checks; it ends nothing
 (void
