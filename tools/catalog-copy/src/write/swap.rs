@@ -31,23 +31,21 @@ impl NewDirectory {
         let parent = place.parent().unwrap_or(Path::new("/")).to_owned();
         fs::create_dir_all(&parent).map_err(|error| cannot_write(&parent, &error))?;
         let name = place.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        let (path, inside) = match make(&parent, &name) {
-            Ok(path) if !is_mount_point(&place) => (path, false),
-            Err(error) if !place.is_dir() => return Err(cannot_write(&place, &error)),
-            other => {
-                if let Ok(path) = other {
-                    let _ = fs::remove_dir(path);
-                }
-                (make(&place, &name).map_err(|error| cannot_write(&place, &error))?, true)
-            }
-        };
+        let inside = is_mount_point(&place) || (place.is_dir() && !is_writable(&parent));
+        let around = if inside { &place } else { &parent };
+        // one at a time from here: what is made but not yet locked would look like a leftover
+        let turn = wait_for_turn(around);
+        let path = make(around, &name).map_err(|error| cannot_write(&place, &error))?;
         let lock = open_locked(&path).map_err(|error| cannot_write(&path, &error.into()))?;
         let leftover = path.clone();
         let cleanup = Some(edge::on_exit(move || {
             // what an exchange brought here may be a file
             let _ = fs::remove_dir_all(&leftover).or_else(|_| fs::remove_file(&leftover));
         }));
-        remove_leftovers(path.parent().unwrap_or(&parent), &name, &path);
+        if turn.is_some() {
+            remove_leftovers(around, &name, &path);
+        }
+        drop(turn);
         if let Ok(metadata) = fs::metadata(&place)
             && metadata.is_dir()
             && !inside
@@ -165,9 +163,12 @@ fn make(parent: &Path, name: &str) -> io::Result<PathBuf> {
     Ok(made.keep())
 }
 
+fn open_directory(path: &Path) -> rustix::io::Result<OwnedFd> {
+    rustix::fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+}
+
 fn open_locked(path: &Path) -> rustix::io::Result<OwnedFd> {
-    let directory =
-        rustix::fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    let directory = open_directory(path)?;
     match rustix::fs::flock(&directory, FlockOperation::NonBlockingLockExclusive) {
         // no locks on this file system: leftovers stay
         Err(error) if error != Errno::WOULDBLOCK => Ok(directory),
@@ -175,17 +176,32 @@ fn open_locked(path: &Path) -> rustix::io::Result<OwnedFd> {
     }
 }
 
-/// Removes what killed runs left: directories of our naming whose lock nobody holds.
-fn remove_leftovers(parent: &Path, name: &str, ours: &Path) {
-    let prefix = format!(".{name}{MARK}");
-    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
-        let path = entry.path();
-        if path == ours || !entry.file_name().to_string_lossy().starts_with(&prefix) {
-            continue;
+fn is_writable(directory: &Path) -> bool {
+    rustix::fs::access(directory, rustix::fs::Access::WRITE_OK).is_ok()
+}
+
+/// A lock on the directory around; given up after a second, as somebody else may hold it for reasons of their own.
+fn wait_for_turn(around: &Path) -> Option<OwnedFd> {
+    let directory = open_directory(around).ok()?;
+    for _ in 0..100 {
+        match rustix::fs::flock(&directory, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) => std::thread::sleep(std::time::Duration::from_millis(10)),
+            Err(_) => return None,
+            Ok(()) => return Some(directory),
         }
-        // one that is being made this instant is not locked yet, but it is still empty
-        let is_empty = fs::read_dir(&path).is_ok_and(|mut inside| inside.next().is_none());
-        if !is_empty && open_locked(&path).is_ok() {
+    }
+    None
+}
+
+/// Removes what killed runs left: directories of our naming whose lock nobody holds.
+fn remove_leftovers(around: &Path, name: &str, ours: &Path) {
+    let prefix = format!(".{name}{MARK}");
+    for entry in fs::read_dir(around).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path != ours
+            && entry.file_name().to_string_lossy().starts_with(&prefix)
+            && open_locked(&path).is_ok()
+        {
             say::detail(format!("removing {}, left behind by an earlier run", path.display()));
             let _ = fs::remove_dir_all(&path);
         }
