@@ -221,6 +221,7 @@ fn nobody_there() {
     for url in ["", "nonsense", "http://", "http://h:x/", "http://user:secret@/"] {
         let error = client.get(url).unwrap_err();
         assert!(matches!(*error.trouble, Trouble::BadUrl { .. }), "{url}: {error}");
+        assert!(!error.to_string().contains("secret"));
     }
 }
 
