@@ -136,7 +136,7 @@ fn client(config: &Config) -> fetch::Client {
         cache: if config.cache { fetch::default_cache_dir() } else { None },
         on_event: (edge::say::verbosity() > 0)
             .then(|| Arc::new(|event: &fetch::Event| edge::say::detail(event.to_string())) as _),
-        ..Default::default()
+        ..fetch::Options::from_environment()
     })
 }
 
