@@ -2,15 +2,15 @@
 //! machine that failed.
 
 use crate::config::{Config, Keyboard};
-use crate::output::Output;
+use crate::machine::script::{self, Places};
+use crate::machine::stage::{self, End, Order, StageSeen};
+use crate::machine::testbed::{OpenError, Opened};
 use crate::plan::{Attempt, RunLimits};
 use crate::recipe::Loaded;
-use crate::record;
-use crate::script::{self, Places};
-use crate::stage::{self, End, Order, StageSeen};
+use crate::result::output::Output;
+use crate::result::record;
+use crate::result::test_counts::TestCounter;
 use crate::subject::Subject;
-use crate::test_counts::TestCounter;
-use crate::testbed::{OpenError, Opened};
 use crate::verdict::{self, Judgement, Known, Verdict};
 use contract::recipe::Stage;
 use contract::run::{Adds, Built, Cause, Doc, Phase, Variant};
@@ -148,7 +148,7 @@ fn once(
         let jobs =
             config.jobs.or(opened.testbed.limits.get("cpus").map(|cpus| *cpus as u32)).unwrap_or(1).max(1);
         let places = Places::of(&opened.testbed, &subject.packages, jobs, &word, session.observation);
-        let visit = crate::keyboard::visit(&config.keyboard, stage);
+        let visit = crate::machine::keyboard::visit(&config.keyboard, stage);
         let mut stage_seen = if visit.before_stage {
             StageSeen { stopped: true, ..StageSeen::default() }
         } else {
@@ -165,7 +165,7 @@ fn once(
             })
         };
         if visit.wanted {
-            crate::keyboard::shell(&opened, &loaded.recipe, &places, &stage_seen)?;
+            crate::machine::keyboard::shell(&opened, &loaded.recipe, &places, &stage_seen)?;
             finish(config, opened);
             return Ok(Outcome::Visited);
         }
@@ -196,7 +196,7 @@ fn once(
                 if let Some(blame) = &tried.verdict.blame {
                     edge::say::info(format!("{}: {}", blame.code, blame.message));
                 }
-                crate::keyboard::shell(&opened, &loaded.recipe, &places, &seen[seen.len() - 1].1)?;
+                crate::machine::keyboard::shell(&opened, &loaded.recipe, &places, &seen[seen.len() - 1].1)?;
             }
             finish(config, opened);
             break;

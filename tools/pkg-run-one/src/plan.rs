@@ -2,7 +2,7 @@
 //! which limits, what a failure means. `--explain` prints it.
 
 use crate::config::Config;
-use crate::script::quote;
+use crate::machine::script::quote;
 use crate::subject::{Foregone, Subject};
 use contract::limits::{LimitSet, Limits};
 use contract::machines::Machines;
@@ -169,7 +169,11 @@ pub fn plan(
         .iter()
         .map(|stage| StagePlan {
             stage: stage.name.clone(),
-            open: line(&crate::testbed::open_argv(config, &first_machine, &limits.of_machine(&stage.phases))),
+            open: line(&crate::machine::testbed::open_argv(
+                config,
+                &first_machine,
+                &limits.of_machine(&stage.phases),
+            )),
             run: line(&stage.run),
             phases: stage
                 .phases

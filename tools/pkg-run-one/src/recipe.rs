@@ -118,7 +118,7 @@ pub fn check(recipe: Recipe, shown: &str) -> Result<Loaded> {
     for (phase, milestone) in recipe.stages.iter().flat_map(|stage| &stage.past) {
         past.push((phase.clone(), compile(&milestone.pattern)?, milestone.fails_as));
     }
-    crate::test_counts::TestCounter::new(&recipe)
+    crate::result::test_counts::TestCounter::new(&recipe)
         .map_err(|error| bad(format!("pattern of \"tests\": {}", last_line(&error.to_string()))))?;
     Ok(Loaded { recipe, rules, evidence, past })
 }

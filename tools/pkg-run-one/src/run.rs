@@ -1,10 +1,11 @@
 use crate::attempt::{self, Learnt, Session, Tried};
 use crate::config::{Config, Job, Keyboard};
-use crate::output::Output;
 use crate::plan::{self, Attempt, RunLimits};
 use crate::recipe::Loaded;
+use crate::result::output::Output;
+use crate::result::record;
 use crate::subject::Subject;
-use crate::{recipe, record, subject};
+use crate::{recipe, subject};
 use contract::run::Run;
 use edge::{Done, Failure, Result};
 use std::time::Instant;

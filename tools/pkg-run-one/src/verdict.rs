@@ -2,9 +2,9 @@
 //! its evidence. Order of evidence: trouble of the machine (no verdict at all), the kernel's own counters, limits that
 //! this program enforced, the recipe's rules, the way the process ended, and last the default of the recipe.
 
+use crate::machine::stage::{End, PhaseSeen, StageSeen};
+use crate::machine::watch::Breach;
 use crate::recipe::Loaded;
-use crate::stage::{End, PhaseSeen, StageSeen};
-use crate::watch::Breach;
 use contract::recipe::{Rule, Stage};
 use contract::run::{Blame, Cause, Finding, Outcome};
 use regex::Captures;

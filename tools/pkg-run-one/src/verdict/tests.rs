@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::recipe::load;
-use crate::test_counts::TestCounter;
+use crate::result::test_counts::TestCounter;
 use contract::testbed::Usage;
 use serde_json::{Value, json};
 

@@ -57,7 +57,7 @@ impl Output {
     }
 
     /// Keeps a log; gives its path relative to OUT, as it will be.
-    pub fn keep_log(&self, name: &str, log: &crate::log::Log) -> Result<Option<String>> {
+    pub fn keep_log(&self, name: &str, log: &crate::machine::log::Log) -> Result<Option<String>> {
         if log.bytes == 0 {
             return Ok(None);
         }

@@ -2,10 +2,10 @@
 
 use crate::attempt::{Learnt, Tried};
 use crate::config::Config;
-use crate::output::Output;
-use crate::stage::{End, PhaseSeen, StageSeen};
+use crate::machine::stage::{End, PhaseSeen, StageSeen};
+use crate::machine::watch::Breach;
+use crate::result::output::Output;
 use crate::subject::{Foregone, Subject};
-use crate::watch::Breach;
 use contract::recipe::Stage;
 use contract::run::{Adds, Cause, Finding, Observed, Outcome, Phase, PhaseStatus, Run, Tests, Variant};
 use edge::Result;

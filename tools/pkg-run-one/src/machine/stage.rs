@@ -1,11 +1,11 @@
 //! Runs one stage in one open machine and brings home what was seen: for each phase its log, its end, its counters.
 //! No judgement here.
 
-use crate::log::Log;
-use crate::marks::{Mark, Piece, Splitter};
-use crate::test_counts::TestCounter;
-use crate::testbed::Opened;
-use crate::watch::{Breach, Watch};
+use crate::machine::log::Log;
+use crate::machine::marks::{Mark, Piece, Splitter};
+use crate::machine::testbed::Opened;
+use crate::machine::watch::{Breach, Watch};
+use crate::result::test_counts::TestCounter;
 use contract::limits::LimitSet;
 use contract::recipe::Stage;
 use contract::testbed::Usage;

@@ -2,9 +2,9 @@
 //! phase.
 
 use crate::config::Keyboard;
-use crate::script::{Places, prelude, quote};
-use crate::stage::StageSeen;
-use crate::testbed::Opened;
+use crate::machine::script::{Places, prelude, quote};
+use crate::machine::stage::StageSeen;
+use crate::machine::testbed::Opened;
 use contract::recipe::{Recipe, Stage};
 use edge::{Context, Exit, Result};
 use std::io::IsTerminal;

@@ -1,0 +1,9 @@
+//! Everything about a machine: opening one, what runs in it, what is seen of it.
+
+pub mod keyboard;
+pub mod log;
+pub mod marks;
+pub mod script;
+pub mod stage;
+pub mod testbed;
+pub mod watch;

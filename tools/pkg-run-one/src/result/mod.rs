@@ -1,0 +1,5 @@
+//! Everything about a result: counting tests, the document, the files.
+
+pub mod output;
+pub mod record;
+pub mod test_counts;
