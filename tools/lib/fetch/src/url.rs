@@ -112,8 +112,12 @@ fn split_authority(authority: &str) -> Result<(Option<String>, String, Option<u1
         "" => None,
         digits => Some(digits.parse::<u16>().map_err(|_| format!("bad port \"{digits}\" in the URL"))?),
     };
-    let fine = |b: u8| b.is_ascii_alphanumeric() || b"-._~[]:%".contains(&b);
-    if !host.bytes().all(fine) {
+    let fine = match host.strip_prefix('[').map(|rest| rest.strip_suffix(']')) {
+        Some(Some(address)) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+        Some(None) => false,
+        None => host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~%".contains(&b)),
+    };
+    if !fine {
         return Err(format!("bad host \"{host}\" in the URL"));
     }
     Ok((user_info, host.to_ascii_lowercase(), port))
@@ -203,8 +207,19 @@ mod tests {
         assert_eq!(Url::parse("https://h").unwrap().to_string(), "https://h/");
         assert_eq!(Url::parse("http://[::1]:80/").unwrap().authority(), "[::1]:80");
         assert_eq!(Url::parse("http://[::1]/").unwrap().authority(), "[::1]:80");
-        for bad in ["", "x", "://h", "http://", "http:///p", "http://h:99999/", "http://a b/", "http://h\n/"]
-        {
+        for bad in [
+            "",
+            "x",
+            "://h",
+            "http://",
+            "http:///p",
+            "http://h:99999/",
+            "http://a b/",
+            "http://h\n/",
+            "http://h:1:2/",
+            "http://[h]/",
+            "http://[::1/",
+        ] {
             assert!(Url::parse(bad).is_err(), "{bad}");
         }
     }
@@ -240,5 +255,34 @@ mod tests {
         assert_eq!(percent_decode("foo%3Ab%2Far"), b"foo:b/ar");
         assert_eq!(percent_decode("100%"), b"100%");
         assert_eq!(percent_decode("%zz%4"), b"%zz%4");
+    }
+
+    #[test]
+    fn whatever_is_joined_stays_a_url() {
+        let base = Url::parse("http://h:1/a/b?c").unwrap();
+        let pieces =
+            ["..", ".", "/", "//", "a", "?", "#", "%2e", "http://", "é", " ", ":", "@", "[", "%", "\\", "\n"];
+        let mut seed = 9u64;
+        let mut pick = |count: usize| {
+            seed ^= seed << 13;
+            seed ^= seed >> 7;
+            seed ^= seed << 17;
+            (seed % count as u64) as usize
+        };
+        for _ in 0..50_000 {
+            let reference: String = (0..pick(8)).map(|_| pieces[pick(pieces.len())]).collect();
+            let _ = Url::parse(&reference);
+            let Ok(joined) = base.join(&reference) else { continue };
+            let shown = joined.to_string();
+            assert!(shown.bytes().all(|byte| byte.is_ascii_graphic()), "{reference:?} {shown:?}");
+            let again = Url::parse(&shown).unwrap();
+            assert_eq!(
+                (again.host, again.path, again.query),
+                (joined.host.clone(), joined.path, joined.query)
+            );
+            if !reference.contains("//") {
+                assert_eq!(joined.host, "h", "{reference:?}");
+            }
+        }
     }
 }

@@ -175,7 +175,9 @@ impl Site {
         match validators.condition(|name| request.header(name)) {
             Condition::Send => {}
             Condition::NotModified => {
-                headers.push(("ETag", validators.etag(false)));
+                // of the form that the client has
+                let packed = request.header("if-none-match").is_some_and(|tags| tags.contains("-gz\""));
+                headers.push(("ETag", validators.etag(packed)));
                 return Ok(Answer { status: 304, headers, body: Body::None });
             }
             Condition::Failed => {

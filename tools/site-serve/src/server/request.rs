@@ -226,4 +226,42 @@ mod tests {
             assert_eq!(target(bad), Err(400), "{bad}");
         }
     }
+
+    #[test]
+    fn whatever_comes_is_answered_within_the_root() {
+        let whole = b"GET /a/%2e%2e/b?c HTTP/1.1\r\nHost: h\r\nRange: bytes=0-\r\nConnection: close\r\n\r\n";
+        let pieces: [&[u8]; 8] = [b"\r\n", b"%", b"..", b"/", b"\0", b"%00", b" ", b"HTTP/1.1"];
+        let mut seed = 7u64;
+        let mut pick = |count: usize| {
+            seed ^= seed << 13;
+            seed ^= seed >> 7;
+            seed ^= seed << 17;
+            (seed % count as u64) as usize
+        };
+        let mut understood = 0;
+        for _ in 0..50_000 {
+            let mut text = whole.to_vec();
+            for _ in 0..=pick(4) {
+                if text.is_empty() {
+                    break;
+                }
+                let at = pick(text.len());
+                match pick(4) {
+                    0 => text[at] = pick(256) as u8,
+                    1 => drop(text.remove(at)),
+                    2 => text.truncate(at.max(1)),
+                    _ => drop(text.splice(at..at, pieces[pick(pieces.len())].iter().copied())),
+                }
+            }
+            if let Ok(Some((request, length))) = parse(&text) {
+                understood += 1;
+                assert!(length <= text.len());
+                for segment in &request.segments {
+                    assert!(!segment.is_empty() && segment != b"." && segment != b"..", "{text:?}");
+                    assert!(!segment.contains(&b'/') && !segment.contains(&0), "{text:?}");
+                }
+            }
+        }
+        assert!(understood > 5_000, "{understood}");
+    }
 }
