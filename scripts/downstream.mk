@@ -140,10 +140,10 @@ archives: $(WORK)/catalog/pkgs-all state
 	@jq -rs 'map(select(.kind == "archived" and .status == "failed")) | .[] | "cannot archive \(.package): \(.message)"' \
 		$(WORK)/new/archive.jsonl >&2
 
-SIDE_MAKE = $(MAKE) --no-print-directory -k -f $(DOWNSTREAM)
+SIDE_MAKE = $(MAKE) --no-print-directory -k $(if $(filter -q,$(Q)),-s) -f $(DOWNSTREAM)
 
 run: archives
-	@$(SCRIPTS)count-runs '$(PROGRESS)' $(SIDE_MAKE) COUNTING=1 RUN=@run side -- $(if $(filter failed,$(OLD)),new,$(SIDES))
+	@$(SCRIPTS)count-runs '$(PROGRESS)' $(filter-out -s,$(SIDE_MAKE)) COUNTING=1 RUN=@run side -- $(if $(filter failed,$(OLD)),new,$(SIDES))
 ifeq ($(OLD),all)
 	+@$(SIDE_MAKE) two-sides || true
 else
@@ -151,7 +151,7 @@ else
 endif
 ifeq ($(OLD),failed)
 	@report-html $(Q) --new $(WORK)/new --old $(WORK)/old --list needs-old >$(WORK)/needs-old
-	@$(SCRIPTS)count-runs '$(PROGRESS)' $(SIDE_MAKE) COUNTING=1 RUN=@run ONLY="$$(paste -sd' ' $(WORK)/needs-old)" side -- \
+	@$(SCRIPTS)count-runs '$(PROGRESS)' $(filter-out -s,$(SIDE_MAKE)) COUNTING=1 RUN=@run ONLY="$$(paste -sd' ' $(WORK)/needs-old)" side -- \
 		$$(test ! -s $(WORK)/needs-old || echo old)
 	+@test ! -s $(WORK)/needs-old || $(SIDE_MAKE) SIDE=old ONLY="$$(paste -sd' ' $(WORK)/needs-old)" side || true
 endif

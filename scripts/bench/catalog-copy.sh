@@ -39,7 +39,7 @@ entries() {
             for (d = word(2) % 6; d > 0; d--) printf " \"package-%06d\"", word(d) % count
             printf ")) (description . \"A package for measuring, number %d of %d: \\\"what it does\\\" and why\") (implies . ())", i, count
             printf " (last-checked . 1550432934) (last-edit . 1493076385) (last-updated . %d) (license . \"(Apache-2.0 OR MIT)\") (modules . (", 1500000000 + i
-            for (m = 6 + word(3) % 13; m > 0; m--) printf "(lib \"%s/private/part-%d/module-%d.rkt\")%s", name, m, word(m) % 1000, (m > 1 ? " " : "")
+            for (m = 12 + word(3) % 18; m > 0; m--) printf "(lib \"%s/private/part-%d/module-%d.rkt\")%s", name, m, word(m) % 1000, (m > 1 ? " " : "")
             printf ")) (name . \"%s\") (ring . %d) (rt-dependencies . (\"base\"))", name, i % 3
             printf " (search-terms . #hasheq((:build-success: . #t) (:docs: . #t) (author:%s . #t) (ring:%d . #t) (tag-%d . #t)))", author, i % 3, word(4) % 90
             printf " (source . \"%s\") (tags . (\"tag-%d\" \"tag-%d\"))", source, word(5) % 90, word(6) % 90
