@@ -48,7 +48,7 @@ fn serve(config: Serve) -> Result<Done> {
         }
     });
     let server = shared.clone();
-    let max_connections = config.max_connections;
+    let max_connections = server::connections_within_limits(config.max_connections);
     std::thread::spawn(move || server::accept(&listener, &server, max_connections));
     let _gone = match &config.ready_file {
         Some(path) => {

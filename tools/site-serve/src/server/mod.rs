@@ -14,7 +14,7 @@ mod request;
 mod tree;
 mod validators;
 
-pub use accept::accept;
+pub use accept::{accept, connections_within_limits};
 pub use answer::Site;
 pub use connection::{Line, Shared};
 pub use listen::{listen, reachable};
