@@ -35,10 +35,7 @@ fn run_one(config: &Config) -> Result<()> {
         Some(foregone) => Some(record::foregone(start, foregone)),
         None => rounds(config, &loaded, &subject, &limits, &output, &attempts, start)?,
     };
-    let Some(mut run) = run else {
-        output.abandon();
-        return Ok(());
-    };
+    let Some(mut run) = run else { return Ok(()) };
     run.wall_s = (clock.elapsed().as_secs_f64() * 1000.0).round() / 1000.0;
     for package in &subject.packages {
         if !run.built.iter().any(|built| built.package == *package) {

@@ -10,7 +10,7 @@ use contract::limits::LimitSet;
 use contract::recipe::Stage;
 use contract::testbed::Usage;
 use std::io::{Read, Write};
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{ExitStatus, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
@@ -91,7 +91,8 @@ pub fn run(order: Order) -> StageSeen {
     let started = std::io::pipe().and_then(|(reader, writer)| {
         let stderr = writer.try_clone()?;
         let mut command = opened.command(&["sh", "-s"]);
-        let child = command.stdin(Stdio::piped()).stdout(writer).stderr(stderr).spawn()?;
+        // in a group of its own: Ctrl-C on make must not end the package before it ends us
+        let child = command.stdin(Stdio::piped()).stdout(writer).stderr(stderr).process_group(0).spawn()?;
         Ok((reader, child))
     });
     let (reader, mut child) = match started {
@@ -279,6 +280,14 @@ impl<'a> Follow<'a> {
         self.watch.breach(now_s)
     }
 
+    /// A signal that somebody sent: no fault of a program has it, and the kernel did not kill for want of memory.
+    fn killed_from_outside(&mut self, status: ExitStatus) -> Option<i32> {
+        const SENT: [i32; 4] = [1, 2, 9, 15];
+        let signal = status.signal().filter(|signal| SENT.contains(signal))?;
+        let before = self.seen.phases[0].before.memory_kills.unwrap_or(0);
+        (self.usage().memory_kills.unwrap_or(0) <= before).then_some(signal)
+    }
+
     /// The process of the stage has ended by itself.
     fn settle(mut self, stage: &Stage, status: ExitStatus) -> StageSeen {
         let ended = matches!(self.phase().end, End::Exit(_));
@@ -296,6 +305,8 @@ impl<'a> Follow<'a> {
         if !status.success() || !self.seen.done {
             if !self.opened.is_alive() {
                 self.seen.trouble.get_or_insert_with(|| "the machine was gone".to_owned());
+            } else if let Some(signal) = self.killed_from_outside(status) {
+                self.seen.trouble.get_or_insert_with(|| format!("the command in it was ended by signal {signal}"));
             } else if stage.marks && self.seen.marks.is_empty() && matches!(status.code(), Some(126 | 127)) {
                 let text =
                     format!("the machine cannot run \"{}\"", stage.run.first().map_or("", |word| word));

@@ -3,7 +3,7 @@
 
 use crate::config::Config;
 use contract::run::{Built, Run};
-use edge::{Exit, Failure, Result};
+use edge::{Cleanup, Exit, Failure, Result};
 use rustix::fs::{FlockOperation, flock};
 use std::fs::{self, File};
 use std::io::Write;
@@ -15,8 +15,12 @@ pub struct Output {
     out: PathBuf,
     built: PathBuf,
     packages: Vec<String>,
-    /// Logs until they are final.
-    logs: PathBuf,
+    /// Where files are until they are whole: below OUT, and below the directory of built packages, which may be on
+    /// another disk. Not beside their places: every file in a catalog directory is an entry to those who read it.
+    scratch: PathBuf,
+    built_scratch: PathBuf,
+    /// Removes both, also when a signal ends the program.
+    clean: Cleanup,
     _lock: File,
 }
 
@@ -27,15 +31,13 @@ fn cannot(action: &str, path: &Path, error: &std::io::Error) -> Failure {
 impl Output {
     /// Makes the directories and waits for another process that runs the same package.
     pub fn open(config: &Config, packages: &[String]) -> Result<Output> {
-        let out = config.out.clone();
-        for dir in [
-            out.join("results"),
-            out.join("logs"),
-            out.join(".locks"),
-            config.built.join("pkgs"),
-            config.built.join("catalog/pkg"),
-        ] {
-            fs::create_dir_all(&dir).map_err(|error| cannot("make", &dir, &error))?;
+        let (out, built) = (config.out.clone(), config.built.clone());
+        let make = |dir: &Path| fs::create_dir_all(dir).map_err(|error| cannot("make", dir, &error));
+        for dir in ["results", "logs", ".locks"] {
+            make(&out.join(dir))?;
+        }
+        for dir in ["pkgs", "catalog/pkg"] {
+            make(&built.join(dir))?;
         }
         let path = out.join(".locks").join(&packages[0]);
         let lock = File::create(&path).map_err(|error| cannot("open", &path, &error))?;
@@ -44,11 +46,21 @@ impl Output {
             flock(&lock, FlockOperation::LockExclusive)
                 .map_err(|error| cannot("lock", &path, &error.into()))?;
         }
-        let logs = out.join("logs").join(format!(".{}.new", packages[0]));
-        // left by a run that was killed
-        let _ = fs::remove_dir_all(&logs);
-        fs::create_dir_all(&logs).map_err(|error| cannot("make", &logs, &error))?;
-        Ok(Output { out, built: config.built.clone(), packages: packages.to_vec(), logs, _lock: lock })
+        let name = format!(".{}.new", packages[0]);
+        let (scratch, built_scratch) = (out.join(&name), built.join(&name));
+        let both = [scratch.clone(), built_scratch.clone()];
+        let clean = edge::on_exit(move || {
+            both.iter().for_each(|dir| {
+                let _ = fs::remove_dir_all(dir);
+            });
+        });
+        for dir in [&scratch, &built_scratch] {
+            // left by a run that was killed
+            let _ = fs::remove_dir_all(dir);
+        }
+        make(&scratch.join("logs"))?;
+        make(&built_scratch)?;
+        Ok(Output { out, built, packages: packages.to_vec(), scratch, built_scratch, clean, _lock: lock })
     }
 
     /// Whether this run is about a package.
@@ -61,7 +73,7 @@ impl Output {
         if log.bytes == 0 {
             return Ok(None);
         }
-        let path = self.logs.join(name);
+        let path = self.scratch.join("logs").join(name);
         let mut file = File::create(&path).map_err(|error| cannot("write", &path, &error))?;
         log.write_to(&mut file).map_err(|error| cannot("write", &path, &error))?;
         Ok(Some(format!("logs/{}/{name}", self.packages[0])))
@@ -71,22 +83,20 @@ impl Output {
     pub fn keep_built(&self, package: &str, zip: &[u8]) -> Result<Built> {
         let checksum = sha1_hex(zip);
         let path = self.built.join("pkgs").join(format!("{package}.zip"));
-        edge::write_atomic(&path, zip)?;
-        edge::write_atomic(
-            self.built.join("pkgs").join(format!("{package}.zip.CHECKSUM")),
-            checksum.as_bytes(),
-        )?;
+        let sum = self.built.join("pkgs").join(format!("{package}.zip.CHECKSUM"));
         let entry = format!(
             "#hash((author . \"\") (checksum . \"{checksum}\") (description . \"\") (name . \"{package}\") (source . \"../pkgs/{package}.zip\"))"
         );
-        edge::write_atomic(self.built.join("catalog/pkg").join(package), entry.as_bytes())?;
+        put(&self.built_scratch, &path, zip)?;
+        put(&self.built_scratch, &sum, checksum.as_bytes())?;
+        put(&self.built_scratch, &self.built.join("catalog/pkg").join(package), entry.as_bytes())?;
         Ok(Built { package: package.to_owned(), zip: self.shown(&path), checksum })
     }
 
     /// Keeps what a failed build left, where nothing installs from.
     pub fn keep_salvage(&self, package: &str, zip: &[u8]) -> Result<Built> {
         let path = self.out.join("salvage/pkgs").join(format!("{package}.zip"));
-        edge::write_atomic(&path, zip)?;
+        put(&self.scratch, &path, zip)?;
         Ok(Built { package: package.to_owned(), zip: self.shown(&path), checksum: sha1_hex(zip) })
     }
 
@@ -115,24 +125,33 @@ impl Output {
     /// The logs take their place, then the result: with it the run counts.
     pub fn commit(self, run: &Run) -> Result<()> {
         let place = self.out.join("logs").join(&self.packages[0]);
-        let old = self.out.join("logs").join(format!(".{}.old", self.packages[0]));
-        let _ = fs::remove_dir_all(&old);
-        let _ = fs::rename(&place, &old);
-        fs::rename(&self.logs, &place).map_err(|error| cannot("write", &place, &error))?;
-        let _ = fs::remove_dir_all(&old);
+        let _ = fs::rename(&place, self.scratch.join("old"));
+        fs::rename(self.scratch.join("logs"), &place).map_err(|error| cannot("write", &place, &error))?;
         let mut text =
             serde_json::to_vec_pretty(run).map_err(|e| Failure::bug(format!("cannot render JSON: {e}")))?;
-        text.write_all(b"\n").map_err(|e| Failure::bug(e.to_string()))?;
+        text.push(b'\n');
         for package in &self.packages {
-            edge::write_atomic(self.out.join("results").join(format!("{package}.json")), &text)?;
+            let path = self.out.join("results").join(format!("{package}.json"));
+            put(&self.scratch, &path, &text)?;
         }
+        drop(self.clean);
         Ok(())
     }
+}
 
-    /// Nothing is to be kept.
-    pub fn abandon(self) {
-        let _ = fs::remove_dir_all(&self.logs);
-    }
+/// Writes a file whole or not at all: in `scratch`, synced, then renamed to its place.
+fn put(scratch: &Path, path: &Path, data: &[u8]) -> Result<()> {
+    let temporary = scratch.join("file");
+    let write = || {
+        if let Some(dir) = path.parent() {
+            fs::create_dir_all(dir)?;
+        }
+        let mut file = File::create(&temporary)?;
+        file.write_all(data)?;
+        file.sync_all()?;
+        fs::rename(&temporary, path)
+    };
+    write().map_err(|error| cannot("write", path, &error))
 }
 
 fn sha1_hex(data: &[u8]) -> String {
