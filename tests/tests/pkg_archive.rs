@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+use tests::liar::{Liar, Lie};
 
 #[test]
 fn cases() {
@@ -296,4 +297,93 @@ fn an_interrupt_cleans_up() {
     std::thread::sleep(Duration::from_millis(100));
     let left = tests::sh(&format!("ps -eo args | grep -v grep | grep '{source}'"), dir);
     assert_eq!(String::from_utf8_lossy(&left.stdout), "", "git is still running");
+}
+
+#[test]
+fn catalogs_from_servers() {
+    let scratch = tempfile::tempdir().unwrap();
+    let dir = scratch.path();
+    package(dir, "a", "b", "#lang racket/base\n");
+    package(dir, "b", "", "#lang racket/base\n");
+    tests::sh_ok("pkg-archive -q --relative cat site > /dev/null; printf '(\"a\" \"b\")' > names", dir);
+    let read = |file: &str| fs::read(dir.join("site").join(file)).unwrap();
+    let liar = Liar::start();
+    for file in ["pkgs/a.zip", "pkgs/b.zip", "catalog/pkgs-all"] {
+        liar.on(&format!("/{file}"), [Lie::body(read(file))]);
+    }
+    // everything in one request, with the version asked for
+    let url = liar.url("/catalog");
+    let out = tests::sh_ok(&format!("pkg-archive -q --version 8.7 {url} one"), dir);
+    assert_eq!(summary(&out)["archived"], json!(2), "{out}");
+    assert_eq!(liar.asked()[0].query.as_deref(), Some("version=8.7"));
+    tests::sh_ok("cmp site/pkgs/a.zip one/pkgs/a.zip", dir);
+    // a server that has only names and entries
+    for name in ["a", "b"] {
+        liar.on(
+            &format!("/small/pkg/{name}"),
+            [Lie::status(503), Lie::body(read(&format!("catalog/pkg/{name}")))],
+        );
+    }
+    liar.on("/small/pkgs", [Lie::body(fs::read(dir.join("names")).unwrap())]);
+    liar.on("/pkgs/a.zip", [Lie::body(read("pkgs/a.zip"))]);
+    let out = tests::sh_ok(&format!("pkg-archive -q {} two", liar.url("/small/")), dir);
+    assert_eq!(summary(&out)["archived"], json!(2), "{out}");
+    // first catalog wins; configured ones come last
+    fs::create_dir(dir.join("config")).unwrap();
+    fs::write(dir.join("config/config.rktd"), format!("#hash((catalogs . (\"{url}\")))")).unwrap();
+    let out =
+        tests::sh_ok("rm cat/pkg/b; PLTCONFIGDIR=$PWD/config pkg-archive -q --from-config cat three", dir);
+    let sources: Vec<String> = out
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .filter_map(|record| Some(record["source"].as_str()?.split(':').next()?.to_owned()))
+        .collect();
+    assert_eq!(sources, ["file", "http"]);
+    // trouble with a catalog is no trouble of a package
+    liar.on("/bad/pkgs-all", [Lie::html()]);
+    liar.on("/sick/pkgs-all", [Lie::status(500)]);
+    for (path, code) in [("/bad/", 65), ("/sick/", 75), ("/nowhere/", 69)] {
+        let output = tests::sh(&format!("pkg-archive -q --retries 0 {} four", liar.url(path)), dir);
+        assert_eq!(output.status.code(), Some(code), "{path} {output:?}");
+    }
+    assert!(!dir.join("four/manifest.jsonl").exists());
+}
+
+#[test]
+fn fail_fast_stops_and_the_next_run_goes_on() {
+    let scratch = tempfile::tempdir().unwrap();
+    let dir = scratch.path();
+    for name in ["a", "b", "c"] {
+        package(dir, name, "", "#lang racket/base\n");
+    }
+    tests::sh_ok(
+        "pkg-archive -q cat archive; mv pkgs/b gone; echo ';x' >> pkgs/a/main.rkt; cp -a archive before",
+        dir,
+    );
+    let output = tests::sh("pkg-archive -q --fail-fast --jobs 1 cat archive", dir);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(output.stdout.is_empty());
+    assert!(
+        String::from_utf8_lossy(&output.stderr).contains("cannot archive \"b\": no such file or directory")
+    );
+    tests::sh_ok(
+        "cmp before/manifest.jsonl archive/manifest.jsonl; cmp before/packages.mk archive/packages.mk; test -e archive/pkgs/c.zip",
+        dir,
+    );
+    let out = tests::sh_ok("mv gone pkgs/b; pkg-archive -q cat archive", dir);
+    assert_eq!(summary(&out)["packages"], json!(3));
+}
+
+#[test]
+fn git_that_is_not_there_is_told_once() {
+    let scratch = tempfile::tempdir().unwrap();
+    let dir = scratch.path();
+    let line = format!(
+        r#"{{"kind":"package","v":1,"name":"g","source":"git://host/x.git","checksum":"{}"}}"#,
+        "a".repeat(40)
+    );
+    let output =
+        tests::sh(&format!("echo '{line}' | PATH={} pkg-archive - archive", tests::bin_dir().display()), dir);
+    assert_eq!(output.status.code(), Some(69), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("install git"));
 }

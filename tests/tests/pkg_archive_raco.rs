@@ -170,3 +170,20 @@ fn sqlite_catalogs_are_read() {
     let manifest = fs::read_to_string(dir.join("one/manifest.jsonl")).unwrap();
     assert!(!manifest.contains("catalog-differs"), "{manifest}");
 }
+
+#[test]
+fn plt_archives_are_read() {
+    if !tests::require("plt_archives_are_read", &["raco", "unzip"]) {
+        return;
+    }
+    let scratch = tempfile::tempdir().unwrap();
+    let dir = scratch.path();
+    tests::sh_ok(
+        "mkdir -p p/a/b cat/pkg; printf '#lang info\\n(define collection (quote multi))\\n' > p/info.rkt; \
+         head -c 30000 /dev/urandom > p/a/b/data; echo '#lang racket/base' > p/a/main.rkt; \
+         PLTUSERHOME=$PWD/raco raco pkg create --format plt p > /dev/null; \
+         echo \"#hash((source . \\\"../p.plt\\\") (checksum . \\\"$(cat p.plt.CHECKSUM)\\\"))\" > cat/pkg/p; \
+         pkg-archive -q cat archive; mkdir out; cd out; unzip -q ../archive/pkgs/p.zip; diff -r . ../p",
+        dir,
+    );
+}

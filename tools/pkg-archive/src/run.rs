@@ -175,7 +175,7 @@ fn gather(
         let mut tasks = Vec::new();
         for name in selected.iter().filter(|name| !harvest.packages.contains_key(*name)) {
             let Some((name, entry)) = world.catalog.get_key_value(name.as_str()) else { continue };
-            tasks.push(Task::new(name, entry));
+            tasks.push(Task::new(name, entry, world.catalog));
         }
         if tasks.is_empty() {
             return Ok(harvest);
@@ -236,7 +236,7 @@ fn dry_run(
     let mut plan = BTreeMap::new();
     for name in selected {
         let Some((key, entry)) = world.catalog.get_key_value(name.as_str()) else { continue };
-        let task = Task::new(key, entry);
+        let task = Task::new(key, entry, world.catalog);
         let step = match workshop.step(&task).0 {
             _ if world.installed.contains(name) => "installed",
             Step::Unchanged => "unchanged",

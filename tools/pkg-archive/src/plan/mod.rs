@@ -29,19 +29,36 @@ pub struct Task {
 }
 
 impl Task {
-    pub fn new(name: &Name, entry: &Entry) -> Task {
+    /// An entry whose source is another package's name is archived from where that package is.
+    pub fn new(name: &Name, entry: &Entry, catalog: &Catalog) -> Task {
         let source_text = entry.source().unwrap_or("").to_owned();
-        let source = match entry.source() {
-            None => Err(Trouble::bad_source("the catalog entry has no source")),
-            Some(text) => Source::parse(text).map_err(|bad| Trouble::bad_source(bad.to_string())),
-        };
+        let mut checksum = entry.checksum().unwrap_or("");
+        let mut source = parse_source(entry);
+        for _ in 0..NAMES_MAX {
+            let Ok(Source { kind: Kind::Name(other), .. }) = &source else { break };
+            let Some(target) = catalog.get(other.as_str()) else {
+                source = Err(Trouble::gone(format!(
+                    "its source is the package \"{other}\", which is in no catalog"
+                )));
+                break;
+            };
+            if checksum.is_empty() {
+                checksum = target.checksum().unwrap_or("");
+            }
+            source = parse_source(target);
+        }
+        if let Ok(Source { kind: Kind::Name(other), .. }) = &source {
+            source = Err(Trouble::bad_source(format!(
+                "its source is the name of a package, \"{other}\", without end"
+            )));
+        }
         let key = entry.hash().get("dependencies").map(racket_data::write).unwrap_or_default();
         Task {
             name: name.as_str().to_owned(),
             entry: entry.clone(),
             source_text,
             source,
-            checksum: entry.checksum().unwrap_or("").to_ascii_lowercase(),
+            checksum: checksum.to_ascii_lowercase(),
             entry_key: sha1_hex(key.as_bytes()),
         }
     }
@@ -52,6 +69,16 @@ impl Task {
         let url = source.git_url()?;
         let commit = (!self.checksum.is_empty()).then(|| self.checksum.clone());
         Some((url, Want { commit, reference: source.reference().map(str::to_owned) }))
+    }
+}
+
+/// Names that stand for names in a row.
+const NAMES_MAX: usize = 10;
+
+fn parse_source(entry: &Entry) -> std::result::Result<Source, Trouble> {
+    match entry.source() {
+        None => Err(Trouble::bad_source("the catalog entry has no source")),
+        Some(text) => Source::parse(text).map_err(|bad| Trouble::bad_source(bad.to_string())),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::content::checksum::sha1_hex;
 use crate::content::facts::LeftOut;
-use crate::content::pack::{tar, unzip};
+use crate::content::pack::{plt, tar, unzip};
 use crate::content::tree::Tree;
 use crate::trouble::{Limits, Trouble};
 use contract::archived::Cause;
@@ -50,16 +50,17 @@ pub fn unpack(name: &str, bytes: Vec<u8>, limits: &Limits) -> Result<Content, Tr
         Some(Form::Zip) => unzip::read(&bytes, limits)?,
         Some(Form::Tar) => tar::read(&bytes, limits)?,
         Some(Form::TarGz) => tar::read(&tar::gunzip(&bytes, limits)?, limits)?,
-        Some(Form::Plt) => {
-            return Err(Trouble::bad_source(
-                ".plt archives are not supported: the package must be packed as .zip or .tgz",
-            ));
-        }
+        Some(Form::Plt) => plt::read(&bytes, limits)?,
         None => return Err(Trouble::bad_source(format!("no archive of a known form: {name}"))),
     };
     let plain_zip = unpacked.plain && form(name) == Some(Form::Zip);
+    let tree = match form(name) {
+        // never wrapped
+        Some(Form::Plt) => unpacked.tree,
+        _ => unpacked.tree.without_wrapper(),
+    };
     Ok(Content {
-        tree: unpacked.tree.without_wrapper(),
+        tree,
         zip: plain_zip.then_some(bytes),
         resolved,
         left_out: LeftOut { dangling: unpacked.dangling, ..LeftOut::default() },

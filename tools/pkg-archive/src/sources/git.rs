@@ -388,6 +388,10 @@ fn is_unreachable(stderr: &str) -> bool {
 /// What a failed conversation with a server means.
 fn refusal(url: &str, said: &Said) -> Trouble {
     let lower = said.stderr.to_ascii_lowercase();
+    // forges answer so for what does not exist
+    if lower.contains("could not read username") || lower.contains("authentication failed") {
+        return Trouble::gone(format!("cannot fetch {url}: there is no such repository, or it is private"));
+    }
     let cause = if is_unreachable(&said.stderr) {
         Cause::Unreachable
     } else if [

@@ -50,6 +50,17 @@ pub fn command() -> Command {
     command
 }
 
+/// Refuses to go on without git.
+pub fn require() -> edge::Result<()> {
+    let asked = command().arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    match asked {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(edge::Failure::unavailable(format!("cannot run git: it ended with {status}"))),
+        Err(error) => Err(edge::Failure::unavailable(format!("cannot run git: {error}"))
+            .hint("some packages are in git repositories: install git")),
+    }
+}
+
 /// What a finished git said.
 #[derive(Debug)]
 pub struct Said {

@@ -9,7 +9,7 @@ use crate::content::facts::{self, LeftOut};
 use crate::content::pack::{unzip, zip};
 use crate::plan::{self, Step, Task};
 use crate::sources::file::Content;
-use crate::sources::{directory, file, web};
+use crate::sources::{directory, file, git_program, web};
 use crate::trouble::Trouble;
 use catalog::Kind;
 use contract::archived::Cause;
@@ -100,6 +100,9 @@ impl<'a> Workshop<'a> {
         for &index in &order {
             let is_git = tasks[index].want().is_some() && self.step(&tasks[index]).0 != Step::Unchanged;
             if is_git { in_git.push(index) } else { others.push(index) }
+        }
+        if !in_git.is_empty() {
+            git_program::require()?;
         }
         let mut queue = Queue::default();
         // repositories take longest to come

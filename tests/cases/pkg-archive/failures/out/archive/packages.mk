@@ -31,6 +31,7 @@ PACKAGES := \
   gone-file \
   good \
   mismatch \
+  name-loop \
   name-only \
   plt \
   ssh
@@ -60,6 +61,10 @@ $(OUT)/results/good.json: \
 $(OUT)/results/mismatch.json: \
   $(ARCHIVE)/failed/mismatch.json
 	$(call run_packages,mismatch)
+
+$(OUT)/results/name-loop.json: \
+  $(ARCHIVE)/failed/name-loop.json
+	$(call run_packages,name-loop)
 
 $(OUT)/results/name-only.json: \
   $(ARCHIVE)/failed/name-only.json
