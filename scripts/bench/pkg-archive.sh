@@ -45,7 +45,7 @@ compare() {
     rm -f ours peer ours-again peer-again
     round=0
     while [ $round -lt "$rounds" ]; do
-        rm -rf ours-out peer-out peer.sqlite home/.cache home/.local "$dir/home"
+        rm -rf ours-out peer-out peer.sqlite home
         mkdir -p home
         timed ours "$bin/pkg-archive" -q --no-cache "$2" ours-out
         timed peer raco pkg catalog-archive --state peer.sqlite peer-out "$2"
