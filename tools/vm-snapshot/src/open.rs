@@ -142,6 +142,7 @@ fn stand_on(store: &Store, driver: &dyn Driver, instance: &mut Instance) -> Resu
             instance.image_id = hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
             instance.layers = Vec::new();
         }
+        Some(name) if driver.has_own_snapshots() => instance.image_id = format!("{bare} {name}"),
         Some(name) => {
             let snapshot = snapshots::find(store, &instance.machine.name, name)?;
             instance.image_id = snapshot.image_id;
@@ -191,8 +192,8 @@ pub fn testbed(store: &Store, seat: &Seat, took: Duration) -> Result<Testbed> {
         status: command("status"),
         shell: command("shell"),
         work_dir: driver.work_dir(seat),
-        mounts: instance.mounts.clone(),
-        host_url: None,
+        mounts: driver.mounts(seat),
+        host_url: driver.host_url(seat),
         capabilities,
         limits,
         open_s: (took.as_secs_f64() * 10_000.0).round() / 10_000.0,
@@ -234,8 +235,13 @@ pub fn take(store: &Store, id: &str, name: &str, replace: bool) -> Result<Snapsh
         )
         .hint("--replace takes the name from it"));
     }
-    let Some(lock) = store.end(id, keeper::FREEZE, PATIENCE)? else {
-        return Err(Failure::try_again(format!("cannot take a snapshot of \"{id}\": it ended meanwhile")));
+    let lock = if driver.freezes_alive() {
+        None
+    } else {
+        let lock = store.end(id, keeper::FREEZE, PATIENCE)?;
+        Some(lock.ok_or_else(|| {
+            Failure::try_again(format!("cannot take a snapshot of \"{id}\": it ended meanwhile"))
+        })?)
     };
     let image_id = random_hex(16)?;
     let layer = snapshots::layer_dir(store, &machine, &image_id);
@@ -266,7 +272,9 @@ pub fn take(store: &Store, id: &str, name: &str, replace: bool) -> Result<Snapsh
     edge::write_atomic(seat.dir.join("instance.json"), &record)?;
     snapshots::collect_garbage(store, &machine);
     drop(machine_lock);
-    keeper::start(store, &seat, lock)?.confirm()?;
+    if let Some(lock) = lock {
+        keeper::start(store, &seat, lock)?.confirm()?;
+    }
     Ok(snapshot)
 }
 
@@ -396,7 +404,7 @@ pub fn delete(store: &Store, machine: &str, snapshot: Option<&str>) -> Result<()
     Ok(())
 }
 
-fn random_hex(bytes: usize) -> Result<String> {
+pub fn random_hex(bytes: usize) -> Result<String> {
     let mut random = vec![0; bytes];
     File::open("/dev/urandom")
         .and_then(|mut file| file.read_exact(&mut random))

@@ -118,6 +118,9 @@ pub fn collect_garbage(store: &Store, machine: &str) {
     }
     for entry in fs::read_dir(store.machine_dir(machine).join("layers")).into_iter().flatten().flatten() {
         if !entry.file_name().to_str().is_some_and(|name| used.iter().any(|layer| layer == name)) {
+            for driver in crate::drivers::DRIVERS {
+                driver.forget(&entry.path());
+            }
             remove_tree(&entry.path());
         }
     }

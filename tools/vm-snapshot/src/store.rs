@@ -221,6 +221,11 @@ impl Store {
     pub fn remove(&self, id: &str) {
         if let Some(seat) = self.seat(id) {
             self.reap(&seat);
+            if let Ok(driver) = crate::drivers::find(&seat.instance.machine.driver)
+                && seat.instance.persistent
+            {
+                driver.discard(&seat);
+            }
         }
         remove_tree(&self.instance_dir(id));
     }

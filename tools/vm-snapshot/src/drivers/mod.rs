@@ -1,11 +1,15 @@
 //! Drivers: the only rooms that know a hypervisor, a container engine or the kernel's namespaces by name.
 //! A driver is one file here (or one directory) and one line in [`DRIVERS`].
 
+pub mod command;
+pub mod docker;
+pub mod guest;
 pub mod local;
 pub mod sandbox;
+pub mod ssh;
 
 use crate::store::Seat;
-use contract::testbed::Usage;
+use contract::testbed::{Mount, Usage};
 use edge::{Failure, Result};
 use std::ffi::OsString;
 use std::os::fd::OwnedFd;
@@ -14,7 +18,8 @@ use std::process::Command;
 use std::time::Duration;
 
 /// All drivers, in the order in which they are listed.
-pub const DRIVERS: [&dyn Driver; 2] = [&sandbox::Sandbox, &local::Local];
+pub const DRIVERS: [&dyn Driver; 5] =
+    [&sandbox::Sandbox, &docker::Docker, &ssh::Ssh, &local::Local, &command::Command];
 
 /// A kind of machine. Everything is told to it in a [`Seat`]: the record of the instance and its directory.
 pub trait Driver: Sync {
@@ -46,8 +51,40 @@ pub trait Driver: Sync {
     /// Where a shared directory of the host is inside; `None` when the driver cannot share.
     fn share_point(&self, name: &str, host: &str) -> Option<String>;
 
-    /// Turns the state of an ended instance into a layer: a directory that is not there yet.
+    /// Turns the state of an instance into a layer: a directory that is not there yet. The instance has ended, unless
+    /// [`Driver::freezes_alive`].
     fn freeze(&self, seat: &Seat, layer: &Path) -> Result<()>;
+
+    /// Whether a snapshot is taken of the running instance, which then simply goes on.
+    fn freezes_alive(&self) -> bool {
+        false
+    }
+
+    /// Removes what a layer has outside its directory; asked of every driver for every layer.
+    fn forget(&self, _layer: &Path) {}
+
+    /// Removes the disk of a persistent instance, as far as it is outside its directory.
+    fn discard(&self, _seat: &Seat) {}
+
+    /// Whether the names of snapshots are the driver's own business.
+    fn has_own_snapshots(&self) -> bool {
+        false
+    }
+
+    /// Where the shared directories are inside.
+    fn mounts(&self, seat: &Seat) -> Vec<Mount> {
+        seat.instance.mounts.clone()
+    }
+
+    /// Where the shared directories are served to the inside.
+    fn host_url(&self, _seat: &Seat) -> Option<String> {
+        None
+    }
+
+    /// How commands get inside, for drivers whose commands are wrapped by [`guest`].
+    fn channel(&self) -> Option<&'static dyn guest::Channel> {
+        None
+    }
 }
 
 /// A command to run in an instance.

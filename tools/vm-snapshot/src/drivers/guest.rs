@@ -1,0 +1,188 @@
+//! What drivers share whose commands go through a channel (a container engine's client, ssh): a small script inside sets
+//! directory and environment and tidies up, and a guard outside, which outlives a killed `exec`, ends what is left inside.
+
+use super::{Request, setting};
+use crate::exec::busy_file;
+use crate::store::{Seat, Store};
+use edge::{Context, Exit, Result};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{FlockOperation, flock};
+use rustix::process::{Pid, PidfdFlags, Signal};
+use std::ffi::{OsStr, OsString};
+use std::os::fd::OwnedFd;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{Child, Command, ExitCode, Stdio};
+
+/// A way to run a command inside.
+pub trait Channel {
+    /// The host command that runs `argv` inside, as root if so asked.
+    fn command(&self, seat: &Seat, argv: &[OsString], user: Option<&str>, tty: bool) -> Command;
+
+    /// Whether the instance answers; asked when an exit code may be the channel's own.
+    fn answers(&self, seat: &Seat) -> bool;
+
+    /// Exit codes that the channel's own troubles have, too.
+    fn own_codes(&self) -> &'static [i32];
+
+    /// Whether everything inside but process 1 belongs to the instance, and may be killed.
+    fn is_whole_machine(&self) -> bool;
+}
+
+/// Marks the processes of one command.
+const TAG: &str = "VM_SNAPSHOT_EXEC";
+
+/// Changes the directory, runs the command in a clean environment, and kills what it left in the background.
+const WRAPPER: &str = r#"t=$1; shift
+cd "$1" || exit 126
+shift
+env -i "$@"
+s=$?
+"#;
+
+/// Kills every process with the tag `$t` until there is none.
+const KILL: &str = r#"i=0; while [ $i -lt 50 ]; do i=$((i+1)); n=
+for p in $(grep -lzsx "VM_SNAPSHOT_EXEC=$t" /proc/[0-9]*/environ); do p=${p#/proc/}; n=1; kill -9 "${p%/environ}"; done 2>/dev/null
+[ -n "$n" ] || break; done
+"#;
+
+/// What the wrapper gets: argv for the shell inside.
+pub fn wrapped(seat: &Seat, request: &Request, home: &str, work_dir: &str, tag: &str) -> Vec<OsString> {
+    let user = request.user.as_deref().unwrap_or("racket");
+    let mut argv: Vec<OsString> =
+        ["sh", "-c"].iter().map(OsString::from).chain([format!("{WRAPPER}{KILL}exit $s").into()]).collect();
+    argv.push("vm-snapshot".into());
+    argv.push(tag.into());
+    argv.push(request.cwd.clone().unwrap_or_else(|| work_dir.into()));
+    let mut variable = |key: &OsStr, value: &OsStr| {
+        let mut pair = key.to_owned();
+        pair.push("=");
+        pair.push(value);
+        argv.push(pair);
+    };
+    for (key, value) in [
+        ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
+        ("HOME", home),
+        ("USER", user),
+        ("LOGNAME", user),
+        ("SHELL", "/bin/sh"),
+        ("LANG", "C.UTF-8"),
+        (TAG, tag),
+    ] {
+        variable(key.as_ref(), value.as_ref());
+    }
+    for (key, value) in &seat.instance.machine.env {
+        variable(key.as_ref(), value.as_ref());
+    }
+    for (key, value) in &request.env {
+        variable(key, value);
+    }
+    argv.extend(request.argv.iter().cloned());
+    argv
+}
+
+/// The command for `exec`: the guard, which runs the wrapped command through the channel.
+pub fn enter(seat: &Seat, request: &Request, home: &str, work_dir: &str) -> Result<Command> {
+    let exe = std::env::current_exe().context(Exit::Software, || "cannot find this program".to_owned())?;
+    let tag = crate::open::random_hex(8)?;
+    let mut command = Command::new(exe);
+    command
+        .arg("internal-guard")
+        .arg(&seat.dir)
+        .arg(std::process::id().to_string())
+        .arg(&tag)
+        .arg(request.user.as_deref().unwrap_or(""))
+        .arg(if request.tty { "tty" } else { "" })
+        .args(wrapped(seat, request, home, work_dir, &tag));
+    Ok(command)
+}
+
+/// The role `internal-guard DIR PARENT TAG USER TTY ARGV…`.
+pub fn role(args: Vec<OsString>) -> ExitCode {
+    let mut args = args.into_iter();
+    let mut next = || args.next().and_then(|arg| arg.into_string().ok()).unwrap_or_default();
+    let (dir, parent, tag, user, tty) = (next(), next(), next(), next(), next());
+    let argv: Vec<OsString> = args.collect();
+    let dir = Path::new(&dir);
+    let seat = dir
+        .ancestors()
+        .nth(2)
+        .and_then(|state| Store { dir: state.to_owned() }.seat(&dir.file_name()?.to_string_lossy()));
+    let channel = seat.as_ref().and_then(|seat| super::find(&seat.instance.machine.driver).ok()?.channel());
+    let (Some(seat), Some(channel)) = (seat, channel) else { return trouble("the instance is gone") };
+    let parent = parent.parse().ok().and_then(Pid::from_raw);
+    let watch = parent.and_then(|pid| rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok());
+    let user = (!user.is_empty()).then_some(user.as_str());
+    if tty.is_empty() {
+        // what is sent to the caller's terminal or group must not stop the guard
+        let _ = rustix::process::setsid();
+    }
+    let mut child = match channel.command(&seat, &argv, user, tty == "tty").spawn() {
+        Ok(child) => child,
+        Err(error) => return trouble(&error.to_string()),
+    };
+    match wait_for(&mut child, watch.as_ref()) {
+        Some(code) if channel.own_codes().contains(&code) && !channel.answers(&seat) => {
+            trouble("the machine does not answer")
+        }
+        Some(code) => ExitCode::from(u8::try_from(code).unwrap_or(255)),
+        None => {
+            // nobody waits any more: end what was started
+            let _ = child.kill();
+            let _ = child.wait();
+            end(&seat, channel, &tag);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Every exit code belongs to the command, so that trouble is told by dying of a signal; `exec` knows.
+fn trouble(what: &str) -> ExitCode {
+    eprintln!("vm-snapshot: cannot run in the machine: {what}");
+    let _ = rustix::process::kill_process(rustix::process::getpid(), Signal::KILL);
+    ExitCode::from(75)
+}
+
+/// Exit code of the channel. None: the parent is gone.
+fn wait_for(child: &mut Child, parent: Option<&OwnedFd>) -> Option<i32> {
+    let watch = rustix::process::pidfd_open(Pid::from_child(child), PidfdFlags::empty()).ok()?;
+    let mut fds: Vec<PollFd<'_>> =
+        std::iter::once(&watch).chain(parent).map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
+    while let Err(rustix::io::Errno::INTR) = poll(&mut fds, None) {}
+    let status = child.try_wait().ok()??;
+    status.code().or_else(|| status.signal().map(|signal| 128 + signal))
+}
+
+/// Ends a command inside: whoever has its tag; when no other command runs, whoever is not process 1.
+fn end(seat: &Seat, channel: &dyn Channel, tag: &str) {
+    let mut script = format!("t=$1\n{KILL}");
+    let alone =
+        busy_file(&seat.dir).is_ok_and(|busy| flock(&busy, FlockOperation::NonBlockingLockExclusive).is_ok());
+    if alone && channel.is_whole_machine() {
+        script.push_str("kill -9 -1\n");
+    }
+    let argv: Vec<OsString> = ["sh", "-c", &script, "vm-snapshot", tag].iter().map(OsString::from).collect();
+    let _ = channel
+        .command(seat, &argv, Some("root"), false)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+}
+
+/// Runs a script inside as root and gives its stdout; None when it fails.
+pub fn ask(channel: &dyn Channel, seat: &Seat, script: &str) -> Option<String> {
+    let argv: Vec<OsString> = ["sh", "-c", script].iter().map(OsString::from).collect();
+    let output = channel.command(seat, &argv, Some("root"), false).stdin(Stdio::null()).output().ok()?;
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// A setting that must be there.
+pub fn needed<'a>(seat: &'a Seat, name: &str) -> Result<&'a str> {
+    setting(seat, name).ok_or_else(|| {
+        edge::Failure::data(format!(
+            "cannot use machine \"{}\": driver \"{}\" needs the setting \"{name}\"",
+            seat.instance.machine.name, seat.instance.machine.driver
+        ))
+    })
+}
