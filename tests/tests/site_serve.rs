@@ -525,6 +525,25 @@ fn slow_and_silent_clients_do_not_keep_others_waiting() {
 }
 
 #[test]
+fn idle_connections_make_room() {
+    let scratch = tempfile::tempdir().unwrap();
+    settled(&scratch.path().join("f"), b"content");
+    let server = Server::start(scratch.path(), &["--max-connections", "4"]);
+    let idle: Vec<TcpStream> = (0..4)
+        .map(|_| {
+            let mut stream = TcpStream::connect(&server.address).unwrap();
+            stream.write_all(b"GET /f HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
+            stream.read_exact(&mut [0; 100]).unwrap();
+            stream
+        })
+        .collect();
+    let start = Instant::now();
+    assert_eq!(server.get("/f", "").1, "content");
+    assert!(start.elapsed() < Duration::from_secs(12), "not only after the time for idle connections");
+    drop(idle);
+}
+
+#[test]
 fn a_stopped_server_finishes_what_it_sends() {
     let scratch = tempfile::tempdir().unwrap();
     let dir = scratch.path();

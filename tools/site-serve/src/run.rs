@@ -36,6 +36,7 @@ fn serve(config: Serve) -> Result<Done> {
         site: Site { mounts, packed: Packed::default() },
         busy: AtomicUsize::new(0),
         stopping: AtomicBool::new(false),
+        crowded: AtomicBool::new(false),
         log,
     });
     let ending = shared.clone();

@@ -3,6 +3,7 @@
 use super::connection::{Shared, serve};
 use rustix::process::{Resource, getrlimit};
 use std::net::TcpListener;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -23,10 +24,13 @@ struct Places {
 struct Place(Arc<Places>);
 
 impl Places {
-    fn take(self: &Arc<Places>, most: usize) -> Place {
+    /// Waits for a free place; `crowded` is set meanwhile.
+    fn take(self: &Arc<Places>, most: usize, crowded: &AtomicBool) -> Place {
         let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        crowded.store(*taken >= most, SeqCst);
         let mut taken =
             self.freed.wait_while(taken, |taken| *taken >= most).unwrap_or_else(PoisonError::into_inner);
+        crowded.store(false, SeqCst);
         *taken += 1;
         Place(self.clone())
     }
@@ -50,7 +54,7 @@ pub fn connections_within_limits(wanted: usize) -> usize {
 pub fn accept(listener: &TcpListener, shared: &Arc<Shared>, max_connections: usize) -> ! {
     let places = Arc::new(Places::default());
     loop {
-        let place = places.take(max_connections);
+        let place = places.take(max_connections, &shared.crowded);
         let stream = match listener.accept() {
             Ok((stream, _)) => stream,
             Err(_) => {

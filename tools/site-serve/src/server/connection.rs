@@ -14,6 +14,8 @@ use std::time::{Duration, Instant, SystemTime};
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// A connection without a request is closed after this.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// An idle connection looks so often whether its place is needed.
+const IDLE_SLICE: Duration = Duration::from_secs(1);
 /// The client must take something within this.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// A client that takes less than this a second, over a minute, is cut off.
@@ -30,6 +32,8 @@ pub struct Shared {
     pub busy: AtomicUsize,
     /// No new requests: the server is about to stop.
     pub stopping: AtomicBool,
+    /// All places are taken: idle connections give way to whoever may be waiting.
+    pub crowded: AtomicBool,
     /// Called after each answer.
     pub log: fn(&Line),
 }
@@ -118,6 +122,8 @@ fn read_head(stream: &mut TcpStream, buffer: &mut Vec<u8>, shared: &Shared) -> H
             }
         }
         let left = deadline.saturating_duration_since(Instant::now());
+        let idle = buffer.is_empty();
+        let left = if idle { left.min(IDLE_SLICE) } else { left };
         let late = left.is_zero() || stream.set_read_timeout(Some(left)).is_err();
         let mut piece = [0; HEAD_MAX_BYTES];
         let count = if late { Err(io::ErrorKind::TimedOut.into()) } else { stream.read(&mut piece) };
@@ -130,6 +136,12 @@ fn read_head(stream: &mut TcpStream, buffer: &mut Vec<u8>, shared: &Shared) -> H
                 buffer.extend_from_slice(&piece[..count]);
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if is_timeout(&error) && idle && Instant::now() < deadline => {
+                // the place may be needed
+                if shared.crowded.load(SeqCst) || shared.stopping.load(SeqCst) {
+                    return Head::Closed;
+                }
+            }
             Err(error) if is_timeout(&error) && !buffer.is_empty() && !shared.stopping.load(SeqCst) => {
                 return Head::Refused(request::Refusal {
                     status: 408,
