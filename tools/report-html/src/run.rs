@@ -1,7 +1,6 @@
 use crate::args::Config;
 use crate::input::documents;
 use crate::input::{layout, read_side};
-use crate::model::facts::SideFacts;
 use crate::model::listing;
 use crate::model::{Extra, regressed, report};
 use crate::site::write;
@@ -14,7 +13,8 @@ pub fn run(config: Config) -> Result<Done> {
     let new = read_side(&new_layout, "new")?;
     let old = old_layout.as_ref().map(|layout| read_side(layout, "old")).transpose()?;
     let extra = extra(&config)?;
-    let (report, graph) = report(&new, old.as_ref(), &extra);
+    let damaged = [Some(&new), old.as_ref()].into_iter().flatten().any(|side| !side.unreadable.is_empty());
+    let (report, graph) = report(new, old, &extra);
     for note in &report.notes {
         say::warning(&note.message, None);
     }
@@ -43,12 +43,7 @@ pub fn run(config: Config) -> Result<Done> {
     } else {
         report.packages.iter().any(|entry| entry.verdict == Verdict::Failing && entry.known.is_none())
     };
-    let unreadable = unreadable(&new) || old.as_ref().is_some_and(unreadable);
-    Ok(if (config.check && bad) || unreadable { Done::No } else { Done::All })
-}
-
-fn unreadable(side: &SideFacts) -> bool {
-    !side.unreadable.is_empty()
+    Ok(if (config.check && bad) || damaged { Done::No } else { Done::All })
 }
 
 fn extra(config: &Config) -> Result<Extra> {

@@ -34,7 +34,8 @@ pub struct LogPage {
 pub fn logs(run: &Run, side: &'static str, package: &str) -> Vec<LogPage> {
     let mut pages: Vec<LogPage> = Vec::new();
     for phase in &run.phases {
-        let Some(log) = &phase.log else { continue };
+        // an empty log needs no page
+        let Some(log) = phase.log.as_ref().filter(|_| phase.log_bytes > 0) else { continue };
         match pages.iter_mut().find(|page| page.log == *log) {
             Some(page) => {
                 if !page.phases.contains(&phase.phase) {

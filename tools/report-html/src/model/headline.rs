@@ -64,8 +64,17 @@ pub fn rest(report: &Report) -> String {
         (Verdict::Gone, "is gone", "are gone"),
     ];
     let parts = kinds.into_iter().map(|(verdict, one, many)| (count(report, verdict), one, many));
-    let parts: Vec<String> =
+    let mut parts: Vec<String> =
         parts.filter(|(n, ..)| *n > 0).map(|(n, one, many)| format!("{n} {}", verb(n, one, many))).collect();
+    let waiting = report
+        .packages
+        .iter()
+        .filter(|e| e.verdict == Verdict::Pending && e.old.is_none() && e.new.is_some());
+    match waiting.count() {
+        0 => {}
+        1 => parts.push("1 fails and waits for the old side".to_owned()),
+        n => parts.push(format!("{n} fail and wait for the old side")),
+    }
     if parts.is_empty() { String::new() } else { format!("{}.", parts.join(", ")) }
 }
 

@@ -29,7 +29,20 @@ pub struct Extra {
 }
 
 /// Works out the report. Pure: the same facts give the same report.
-pub fn report(new: &SideFacts, old: Option<&SideFacts>, extra: &Extra) -> (Report, Graph) {
+pub fn report(mut new: SideFacts, mut old: Option<SideFacts>, extra: &Extra) -> (Report, Graph) {
+    let (mut report, graph) = judge_all(&new, old.as_ref(), extra);
+    // the states move into the entries: a side of 20,000 packages is held once
+    for entry in &mut report.packages {
+        entry.new = new.states.remove(&entry.package).map(|facts| facts.state);
+        entry.old = old.as_mut().and_then(|old| old.states.remove(&entry.package)).map(|facts| facts.state);
+    }
+    drop((new, old));
+    conclude(&mut report, &graph, extra);
+    (report, graph)
+}
+
+/// Everything that needs the facts: verdicts one by one, the sides, their differences.
+fn judge_all(new: &SideFacts, old: Option<&SideFacts>, extra: &Extra) -> (Report, Graph) {
     let sides: Vec<&SideFacts> = old.into_iter().chain([new]).collect();
     let graph = Graph::of(&sides);
     let changed: BTreeSet<String> = old.map(|old| changed(old, new)).unwrap_or_default();
@@ -59,8 +72,8 @@ pub fn report(new: &SideFacts, old: Option<&SideFacts>, extra: &Extra) -> (Repor
             trend: judgement.trend,
             reason: judgement.reason,
             changes: changes(old_state, new_state),
-            old: old_state.cloned(),
-            new: new_state.cloned(),
+            old: None,
+            new: None,
             changed: changed.contains(name),
             suspects: changed_numbers
                 .iter()
@@ -79,21 +92,9 @@ pub fn report(new: &SideFacts, old: Option<&SideFacts>, extra: &Extra) -> (Repor
             history: extra.history.get(name).cloned().unwrap_or_default(),
         });
     }
-    follow_dependencies(&mut entries);
     let newest =
         [Some(new), old].into_iter().flatten().map(|side| side.totals.last.as_str()).max().unwrap_or("");
-    let mut notes = unreadable(new, old);
-    notes.extend(known::apply(&mut entries, &extra.known, newest));
-    let (groups, of_package) = groups::groups(&entries, &graph);
-    for entry in &mut entries {
-        entry.group = of_package.get(&entry.package).cloned();
-    }
-    let mut counts: BTreeMap<String, u64> = BTreeMap::new();
-    for entry in &entries {
-        *counts.entry(entry.verdict.name().to_owned()).or_default() += 1;
-    }
-    let messages = groups::message_groups(&entries);
-    let mut report = Report {
+    let report = Report {
         kind: "report".to_owned(),
         v: contract::V,
         title: if extra.title.is_empty() {
@@ -101,23 +102,37 @@ pub fn report(new: &SideFacts, old: Option<&SideFacts>, extra: &Extra) -> (Repor
         } else {
             extra.title.clone()
         },
-        headline: String::new(),
-        rest: String::new(),
-        running: counts.contains_key("pending"),
         newest: newest.to_owned(),
         new: new.summary(),
         old: old.map(SideFacts::summary),
         differences: old.map(|old| differences::between(old, new, &changed)).unwrap_or_default(),
         changed: changed.into_iter().collect(),
-        counts,
-        groups,
-        messages,
-        notes,
+        notes: unreadable(new, old),
         packages: entries,
+        ..Report::default()
     };
-    report.headline = headline::headline(&report);
-    report.rest = headline::rest(&report);
     (report, graph)
+}
+
+/// Everything that follows from the verdicts of all packages together.
+fn conclude(report: &mut Report, graph: &Graph, extra: &Extra) {
+    follow_dependencies(&mut report.packages);
+    report.notes.extend(known::apply(&mut report.packages, &extra.known, &report.newest));
+    let (groups, of_package) = groups::groups(&report.packages, graph);
+    for entry in &mut report.packages {
+        entry.group = of_package.get(&entry.package).cloned();
+    }
+    for entry in &report.packages {
+        match report.counts.get_mut(entry.verdict.name()) {
+            Some(times) => *times += 1,
+            None => drop(report.counts.insert(entry.verdict.name().to_owned(), 1)),
+        }
+    }
+    report.running = report.counts.contains_key("pending");
+    report.messages = groups::message_groups(&report.packages);
+    report.groups = groups;
+    report.headline = headline::headline(report);
+    report.rest = headline::rest(report);
 }
 
 /// What the report is called when nobody says.

@@ -93,10 +93,13 @@ fn about_side(h: &mut Html, side: &Side) {
     };
     row(
         "Packages",
-        format!(
-            "{} of {} run; {} more are in the installation",
-            side.results, side.expected, side.in_installation
-        ),
+        match side.in_installation {
+            0 => format!("{} of {} run", side.results, side.expected),
+            n => format!(
+                "{} of {} run; not counted: {n} that the installation carries",
+                side.results, side.expected
+            ),
+        },
     );
     let outcomes: Vec<String> = side.outcomes.iter().map(|(name, times)| format!("{times} {name}")).collect();
     row("Outcomes", outcomes.join(", "));

@@ -2,10 +2,13 @@ use crate::pages::html::{Html, put};
 use sha2::{Digest as _, Sha256};
 use std::sync::LazyLock;
 
+/// What every page needs, and what only the overview and the lists do.
 const STYLE: &str = include_str!("assets/style.css");
+const LIST_STYLE: &str = concat!(include_str!("assets/style.css"), include_str!("assets/lists.css"));
 const SCRIPT: &str = include_str!("assets/page.js");
 
 static STYLE_HASH: LazyLock<String> = LazyLock::new(|| source_hash(STYLE));
+static LIST_STYLE_HASH: LazyLock<String> = LazyLock::new(|| source_hash(LIST_STYLE));
 static SCRIPT_HASH: LazyLock<String> = LazyLock::new(|| source_hash(SCRIPT));
 
 /// One of the pages that the head of every page leads to.
@@ -42,11 +45,13 @@ pub fn page(
     body: &Html,
 ) -> Vec<u8> {
     let mut h = Html::new();
+    let (style, hash) =
+        if tab == Tab::None { (STYLE, &*STYLE_HASH) } else { (LIST_STYLE, &*LIST_STYLE_HASH) };
     put!(
         h,
         "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n",
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'sha256-",
-        (*STYLE_HASH),
+        (hash),
         "'"
     );
     if script {
@@ -63,9 +68,9 @@ pub fn page(
         put!(h, " · ", (site_title));
     }
     put!(h, "</title>\n<style>");
-    h.raw(STYLE);
+    h.raw(style);
     put!(h, "</style></head>\n<body><a class=\"skip\" href=\"#main\">To the content</a>\n");
-    put!(h, "<div class=\"top\"><div><strong>", (site_title), "</strong><nav aria-label=\"Report\">");
+    put!(h, "<header class=\"top\"><div><strong>", (site_title), "</strong><nav aria-label=\"Report\">");
     for (of, file, name) in TABS {
         put!(h, "<a href=\"", (root), (file), "\"");
         if of == tab {
@@ -73,7 +78,7 @@ pub fn page(
         }
         put!(h, ">", (name), "</a>");
     }
-    put!(h, "</nav></div></div>\n<main id=\"main\">\n");
+    put!(h, "</nav></div></header>\n<main id=\"main\">\n");
     h.html(body);
     put!(
         h,
@@ -128,6 +133,6 @@ mod tests {
 
     #[test]
     fn style_and_script_cannot_end_their_elements() {
-        assert!(!super::STYLE.contains("</") && !super::SCRIPT.contains("</"));
+        assert!(!super::LIST_STYLE.contains("</") && !super::SCRIPT.contains("</"));
     }
 }

@@ -76,12 +76,8 @@ pub fn fallen(report: &Report, graph: &Graph) -> Option<Html> {
         (width),
         " ",
         (height),
-        "\" role=\"img\" aria-label=\""
+        "\" role=\"group\" aria-label=\"packages that regressed, each to the right of what it depends on\">"
     );
-    for (on, from) in &edges {
-        put!(h, (graph.names[*from]), " depends on ", (graph.names[*on]), "; ");
-    }
-    put!(h, "\">");
     for (on, from) in &edges {
         let ((x1, y1), (x2, y2)) = (place[on], place[from]);
         let (x1, y1, y2) = (x1 + WIDTH, y1 + HEIGHT / 2.0, y2 + HEIGHT / 2.0);

@@ -33,7 +33,7 @@ pub fn log_page(report: &Report, of: &LogPage, log: &Log, hit: Option<usize>) ->
     if log.len() == 0 {
         put!(h, "<p class=\"soft\">The log is empty.</p>");
     }
-    put!(h, "<pre class=\"log\" id=\"log\" tabindex=\"0\" aria-label=\"log\">");
+    put!(h, "<pre class=\"log\" id=\"log\" role=\"group\" tabindex=\"0\" aria-label=\"log\">");
     for (at, line) in log.lines() {
         if at == log.head.len()
             && let Some(skipped) = log.skipped_bytes

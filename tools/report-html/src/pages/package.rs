@@ -39,10 +39,10 @@ pub fn package(
         .filter_map(|view| view.run.as_ref())
         .map(|run| time(&run.phases))
         .fold(0.0, f64::max);
+    side(&mut h, report, entry, "new", entry.new.as_ref(), new, longest, root);
     if report.old.is_some() {
         side(&mut h, report, entry, "old", entry.old.as_ref(), old, longest, root);
     }
-    side(&mut h, report, entry, "new", entry.new.as_ref(), new, longest, root);
     put!(h, "</div>\n");
     test_lists(&mut h, entry);
     put!(
@@ -250,7 +250,7 @@ fn side(
         if !run.command.is_empty() {
             put!(
                 h,
-                "<h3>Repeat it</h3><pre class=\"cmd\" tabindex=\"0\" aria-label=\"command\">",
+                "<h3>Repeat it</h3><pre class=\"cmd\" role=\"group\" tabindex=\"0\" aria-label=\"command\">",
                 (shell_line(&run.command)),
                 "</pre>"
             );

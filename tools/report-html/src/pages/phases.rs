@@ -71,6 +71,7 @@ pub fn phases(h: &mut Html, run: &Run, logs: &[LogPage], longest: f64, root: &'s
                 Some(page) => {
                     put!(h, "<a href=\"", (root), (page.page), "\">", (bytes(phase.log_bytes)), "</a>")
                 }
+                None if phase.log_bytes == 0 => put!(h, "<span class=\"soft\">empty</span>"),
                 None => put!(h, "<code>", (log), "</code> (", (bytes(phase.log_bytes)), ")"),
             }
             if phase.log_truncated {

@@ -109,14 +109,16 @@ fn histogram(h: &mut Html, report: &Report) {
                 "</text>"
             );
         }
-        put!(
-            h,
-            "<text class=\"soft\" x=\"",
-            (f(x + 22.0)),
-            "\" y=\"207\" text-anchor=\"middle\">",
-            (short_class(&EDGES, n)),
-            "</text>"
-        );
+        if let Some(edge) = EDGES.get(n) {
+            put!(
+                h,
+                "<text class=\"soft\" x=\"",
+                (f(x + 47.0)),
+                "\" y=\"207\" text-anchor=\"middle\">",
+                (short(*edge)),
+                "</text>"
+            );
+        }
     }
     put!(h, "</svg>\n");
 }
@@ -129,17 +131,13 @@ fn class_name(edges: &[f64], n: usize) -> String {
     }
 }
 
-fn short_class(edges: &[f64], n: usize) -> String {
-    if n == edges.len() { format!("> {}", short(edges[n - 1])) } else { format!("< {}", short(edges[n])) }
-}
-
 fn short(seconds: f64) -> String {
     if seconds < 60.0 {
-        format!("{seconds} s")
+        format!("{seconds}\u{a0}s")
     } else if seconds < 3600.0 {
-        format!("{} min", seconds / 60.0)
+        format!("{}\u{a0}min", seconds / 60.0)
     } else {
-        format!("{} h", seconds / 3600.0)
+        format!("{}\u{a0}h", seconds / 3600.0)
     }
 }
 
@@ -179,14 +177,15 @@ fn scatter(h: &mut Html, report: &Report) {
     }
     put!(
         h,
-        "</p>\n<svg class=\"plot\" viewBox=\"0 0 570 380\" role=\"img\" aria-label=\"old time against new time; the packages that moved most are in the table below\">"
+        "</p>\n<svg class=\"plot square\" viewBox=\"0 0 570 380\" role=\"img\" aria-label=\"old time against new time; the packages that moved most are in the table below\">"
     );
     put!(
         h,
         "<line class=\"axis\" x1=\"60\" y1=\"330\" x2=\"540\" y2=\"330\"/><line class=\"axis\" x1=\"60\" y1=\"30\" x2=\"60\" y2=\"330\"/><line class=\"axis\" x1=\"60\" y1=\"330\" x2=\"540\" y2=\"30\"/>"
     );
-    for tick in
-        [0.1, 1.0, 10.0, 100.0, 1000.0, 10000.0].into_iter().filter(|tick| (low..=high).contains(tick))
+    for tick in [0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0, 10000.0]
+        .into_iter()
+        .filter(|tick| (low..=high).contains(tick))
     {
         put!(
             h,

@@ -107,7 +107,7 @@ fn card(h: &mut Html, report: &Report, group: &Group, evidence: Option<&(Excerpt
         if !command.is_empty() {
             put!(
                 h,
-                "<details><summary>Repeat it</summary><pre class=\"cmd\" tabindex=\"0\">",
+                "<details><summary>Repeat it</summary><pre class=\"cmd\" role=\"group\" tabindex=\"0\" aria-label=\"command\">",
                 (command),
                 "</pre></details>\n"
             );
@@ -173,7 +173,7 @@ pub fn lines(h: &mut Html, excerpt: &Excerpt, root: &'static str) {
     if excerpt.lines.is_empty() {
         return;
     }
-    put!(h, "<pre tabindex=\"0\" aria-label=\"log of ", (excerpt.phase), "\">");
+    put!(h, "<pre role=\"group\" tabindex=\"0\" aria-label=\"log of ", (excerpt.phase), "\">");
     for (at, line) in &excerpt.lines {
         if excerpt.hit == Some(*at) {
             put!(h, "<span class=\"hit\">", (line), "</span>\n");

@@ -43,6 +43,7 @@
   for (const table of $("table[data-sort]")) {
     const heads = $("thead th", table);
     heads.forEach((head, column) => {
+      if (head.querySelector(".vh")) return;
       const button = document.createElement("button");
       button.type = "button";
       button.append(...head.childNodes);
