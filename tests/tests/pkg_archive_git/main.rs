@@ -298,3 +298,40 @@ fn many_packages_in_many_repositories() {
     assert_eq!(ran.summary["archived"], json!(100));
     assert!(http.total() <= 2 * 5, "{} requests for 5 repositories", http.total());
 }
+
+#[test]
+fn github_in_every_spelling() {
+    if !tests::require("github_in_every_spelling", &["git", "unzip"]) {
+        return;
+    }
+    let scratch = tempfile::tempdir().unwrap();
+    let root = scratch.path().join("hub/owner");
+    let ids = repository(&root, "repo", &["mkdir p q; echo 1 > p/one; echo 2 > q/two", "echo 3 > p/three"]);
+    // the user's own setting leads to a mirror
+    let hub = scratch.path().join("hub");
+    std::fs::write(
+        scratch.path().join(".gitconfig"),
+        format!(
+            "[url \"file://{}/\"]\n\tinsteadOf = https://github.com/\n[safe]\n\tdirectory = *\n",
+            hub.display()
+        ),
+    )
+    .unwrap();
+    let lines = [
+        ("dead", "git://github.com/owner/repo?path=p#main", ids[1].as_str()),
+        ("old", "git://github.com/owner/repo.git?path=p", ids[0].as_str()),
+        ("github", "github://github.com/owner/repo/main/q", ids[1].as_str()),
+        ("https", "https://github.com/owner/repo.git?path=q#main", ""),
+        ("nobody", "git://github.com/owner/nothing", ids[1].as_str()),
+    ]
+    .map(|(name, source, checksum)| line(name, source, checksum))
+    .concat();
+    let ran = archive(scratch.path(), &lines, &[]);
+    assert_eq!(ran.summary["archived"], json!(4), "{}", ran.stderr);
+    assert_eq!(ran.records["nobody"]["cause"], json!("gone"));
+    let zips = scratch.path().join("archive/pkgs");
+    assert_eq!(names(&zips.join("dead.zip")), "one\nthree\n");
+    assert_eq!(names(&zips.join("old.zip")), "one\n");
+    assert_eq!(names(&zips.join("github.zip")), "two\n");
+    assert_eq!(names(&zips.join("https.zip")), "two\n");
+}

@@ -49,7 +49,6 @@ pub fn publish(
         })
         .collect();
     let kept_names: BTreeSet<&str> = archived.iter().map(|(task, _)| task.name.as_str()).collect();
-    let removed = store.remove_others("pkgs", &[".zip", ".zip.CHECKSUM"], &kept_names)?;
     write_failures(store, &records)?;
     write_catalog(config, store, &archived)?;
     write_rules(config, store, &records, &graph)?;
@@ -62,6 +61,10 @@ pub fn publish(
     if let Some(path) = &config.state {
         raco_state::write(path, &raco_rows(&known))?;
     }
+    // last, when nothing speaks of them any more
+    let removed = store.remove_others("pkgs", &[".zip", ".zip.CHECKSUM"], &kept_names)?;
+    let failed = names_of(&records, Status::Failed);
+    store.remove_others("failed", &[".json"], &failed)?;
     let selected: BTreeSet<&str> = harvest.packages.keys().map(String::as_str).collect();
     let gone = removed.iter().filter(|name| !selected.contains(name.as_str()));
     records.extend(gone.map(|name| conclude::removed(name, world.catalog_id)));
@@ -89,16 +92,17 @@ fn raco_rows(known: &[(&Task, Known)]) -> raco_state::Rows {
 
 /// One record for each package that failed; a record that says the same as before is not touched.
 fn write_failures(store: &Store, records: &[Archived]) -> Result<()> {
-    let failed: Vec<&Archived> = records.iter().filter(|record| record.status == Status::Failed).collect();
-    for record in &failed {
+    for record in records.iter().filter(|record| record.status == Status::Failed) {
         let mut text = serde_json::to_vec_pretty(record)
             .map_err(|error| Failure::bug(format!("cannot render JSON: {error}")))?;
         text.push(b'\n');
         store.write(&format!("failed/{}.json", record.package), &text)?;
     }
-    let names = failed.iter().map(|record| record.package.as_str()).collect();
-    store.remove_others("failed", &[".json"], &names)?;
     Ok(())
+}
+
+fn names_of(records: &[Archived], status: Status) -> BTreeSet<&str> {
+    records.iter().filter(|record| record.status == status).map(|record| record.package.as_str()).collect()
 }
 
 fn write_catalog(config: &Config, store: &Store, archived: &[(&Task, &Kept)]) -> Result<()> {

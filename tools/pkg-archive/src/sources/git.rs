@@ -322,8 +322,7 @@ impl Commit {
         let Some(resolved) = links::resolve(&self.listing, under.as_ref(), limits)? else {
             return Err(Trouble::gone(format!("no such directory in the repository: {}", path.join("/"))));
         };
-        let total = resolved.items.values().flatten().map(|(blob, _)| blob.bytes).sum();
-        limits.check_size(total, total)?;
+
         let submodules = self
             .submodules
             .iter()
@@ -332,11 +331,18 @@ impl Commit {
                 Some(under) => name.relative_to(under),
             })
             .collect();
-        Ok(Part { files: resolved.items, submodules, dangling: resolved.dangling })
+        let part = Part { files: resolved.items, submodules, dangling: resolved.dangling };
+        limits.check_size(part.bytes(), part.bytes())?;
+        Ok(part)
     }
 }
 
 impl Part {
+    /// All files together.
+    pub fn bytes(&self) -> u64 {
+        self.files.values().flatten().map(|(blob, _)| blob.bytes).sum()
+    }
+
     pub fn ids(&self) -> impl Iterator<Item = &String> {
         self.files.values().flatten().map(|(blob, _)| &blob.id)
     }

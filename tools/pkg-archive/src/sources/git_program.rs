@@ -39,11 +39,15 @@ pub fn command() -> Command {
             command.env_remove(name);
         }
     }
+    if std::env::var_os("GIT_SSH_COMMAND").is_none() {
+        command.env("GIT_SSH_COMMAND", "ssh -o BatchMode=yes");
+    }
     command
         .env("GIT_TERMINAL_PROMPT", "0")
         .env("GIT_ASKPASS", "true")
         .env("SSH_ASKPASS", "true")
-        .env("GIT_ALLOW_PROTOCOL", "git:http:https")
+        // sources are git, http and https; the user's url.BASE.insteadOf may lead to a local mirror or to ssh
+        .env("GIT_ALLOW_PROTOCOL", "git:http:https:ssh:file")
         .env("GIT_NO_REPLACE_OBJECTS", "1")
         .env("LC_ALL", "C")
         .stdin(Stdio::null());

@@ -148,7 +148,7 @@ impl<'a> Workshop<'a> {
                     for (index, result) in self.repository(&url, tasks, &indices) {
                         match result {
                             Ok(Fetched::Content(content)) => more.push(Unit::Pack(index, content)),
-                            Ok(Fetched::Same(done)) => finish(index, Ok(*done)),
+                            Ok(Fetched::Done(done)) => finish(index, Ok(*done)),
                             Err(trouble) => finish(index, Err(trouble)),
                         }
                     }

@@ -15,8 +15,8 @@ use std::time::Duration;
 /// What a repository gave for one package.
 pub enum Fetched {
     Content(Box<Content>),
-    /// What is archived is what the reference stands for.
-    Same(Box<Done>),
+    /// Done already: what is archived is what the reference stands for, or it was packed on the spot.
+    Done(Box<Done>),
 }
 
 /// What a repository gave, by the index of the task.
@@ -110,7 +110,7 @@ impl Workshop<'_> {
             match self.state.kept.get(&task.name) {
                 Some(kept) if step == Step::Ask && kept.resolved == id => {
                     results
-                        .push((*index, self.keep(task, kept, zip).map(|done| Fetched::Same(Box::new(done)))));
+                        .push((*index, self.keep(task, kept, zip).map(|done| Fetched::Done(Box::new(done)))));
                 }
                 _ => by_id.entry(id).or_default().push(*index),
             }
@@ -144,19 +144,48 @@ impl Workshop<'_> {
                 }
             }
         }
-        let wanted: BTreeSet<String> = parts.iter().flat_map(|(_, _, part)| part.ids().cloned()).collect();
-        let blobs = repository.blobs(&wanted)?;
+        self.take_parts(&repository, tasks, parts, results)
+    }
+
+    /// Reads the contents of the packages: at once, or one after the other where all together are large.
+    fn take_parts(
+        &self,
+        repository: &Repository,
+        tasks: &[Task],
+        parts: Vec<(usize, String, git::Part)>,
+        results: &mut Harvest,
+    ) -> Result<(), Trouble> {
+        let total_bytes: u64 = parts.iter().map(|(_, _, part)| part.bytes()).sum();
+        let at_once = total_bytes <= AT_ONCE_BYTES_MAX;
+        let wanted: BTreeSet<String> = match at_once {
+            true => parts.iter().flat_map(|(_, _, part)| part.ids().cloned()).collect(),
+            false => BTreeSet::new(),
+        };
+        let mut blobs = repository.blobs(&wanted)?;
         for (index, id, part) in parts {
+            if !at_once {
+                blobs = repository.blobs(&part.ids().cloned().collect())?;
+            }
             let content = part.tree(&blobs).map(|tree| {
                 let left_out =
                     LeftOut { submodules: part.submodules, dangling: part.dangling, unverified: false };
-                Fetched::Content(Box::new(Content { tree, zip: None, resolved: id, left_out }))
+                Content { tree, zip: None, resolved: id, left_out }
             });
-            results.push((index, content));
+            let result = match content {
+                Ok(content) if at_once => Ok(Fetched::Content(Box::new(content))),
+                Ok(content) => {
+                    self.pack(&tasks[index], content, None).map(|done| Fetched::Done(Box::new(done)))
+                }
+                Err(trouble) => Err(trouble),
+            };
+            results.push((index, result));
         }
         Ok(())
     }
 }
+
+/// Contents of the packages of one repository that are held in memory together.
+const AT_ONCE_BYTES_MAX: u64 = 128 << 20;
 
 fn is_object_id(text: &str) -> bool {
     text.len() == 40 && text.bytes().all(|byte| byte.is_ascii_hexdigit())

@@ -98,7 +98,10 @@ impl<'a> Text<'a> {
                 Value::String(name) if !name.contains('/') => names.push(name.as_str()),
                 Value::Symbol(name) if name == "same" => {}
                 _ => {
-                    return Err(bad(&format!("has a name that is not allowed: {}", racket_data::write(part))));
+                    return Err(bad(&format!(
+                        "has a name that is not allowed: {}",
+                        racket_data::write(part)
+                    )));
                 }
             }
         }
