@@ -200,7 +200,7 @@ fn flag_for_flag_as_raco() {
     if !tests::require("flag_for_flag_as_raco", &["raco"]) {
         return;
     }
-    let lines: [&[&str]; 14] = [
+    let lines: [&[&str]; 16] = [
         &["DEST"],
         &["one", "DEST"],
         &["one", "two", "DEST"],
@@ -209,6 +209,8 @@ fn flag_for_flag_as_raco() {
         &["one", "there"],
         &["--merge", "one", "there"],
         &["--merge", "--override", "one", "there"],
+        &["--merge", "--override", "one", "two", "there"],
+        &["--merge", "two", "one", "there"],
         &["--merge", "one", "DEST"],
         &["--override", "two", "one", "DEST"],
         &["--force", "--merge", "one", "there"],

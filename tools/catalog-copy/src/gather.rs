@@ -1,18 +1,81 @@
 //! The entries of all sources, merged: which one of a name stays, and where its text lies.
 
 use crate::spool::{Span, Spool};
-use catalog::{ContentId, Entry, EntryDigest, Name, entry_digest};
+use catalog::{Entry, EntryDigest, Name, entry_digest};
 use edge::{Context, Exit, Failure, Result};
 use racket_data::write_hash;
 use std::collections::BTreeMap;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+
+/// Entries change threads in batches of this many.
+const BATCH: usize = 16;
+/// So many batches may wait.
+const WAITING: usize = 4;
+
+/// Takes entries from whoever reads them; another thread merges and keeps them meanwhile.
+#[derive(Debug)]
+pub struct Gatherer {
+    batch: Vec<(u32, Name, Entry)>,
+    source: u32,
+    wants_absolute: bool,
+    /// `None` once the thread has been asked to end.
+    sender: Option<SyncSender<Vec<(u32, Name, Entry)>>>,
+    thread: Option<JoinHandle<Result<Gathered>>>,
+}
+
+impl Gatherer {
+    pub fn new(shape: Shape) -> Gatherer {
+        let (sender, receiver) = sync_channel(WAITING);
+        let wants_absolute = !shape.as_written;
+        let thread = Some(std::thread::spawn(move || Gathered::gather(shape, &receiver)));
+        Gatherer { batch: Vec::with_capacity(BATCH), source: 0, wants_absolute, sender: Some(sender), thread }
+    }
+
+    /// Whether relative sources are to become absolute.
+    pub fn wants_absolute(&self) -> bool {
+        self.wants_absolute
+    }
+
+    /// Entries of the next source come. Those of earlier sources stay.
+    pub fn begin_source(&mut self) {
+        self.source += 1;
+    }
+
+    /// Adds an entry of the current source. Within one source the last of a name stays, as for `read`.
+    pub fn add(&mut self, name: Name, entry: Entry) -> Result<()> {
+        self.batch.push((self.source, name, entry));
+        if self.batch.len() < BATCH { Ok(()) } else { self.send() }
+    }
+
+    fn send(&mut self) -> Result<()> {
+        let batch = std::mem::replace(&mut self.batch, Vec::with_capacity(BATCH));
+        let sent = self.sender.as_ref().is_some_and(|sender| sender.send(batch).is_ok());
+        // the other thread goes away only when something failed there
+        if sent { Ok(()) } else { self.join().map(|_| ()) }
+    }
+
+    fn join(&mut self) -> Result<Gathered> {
+        self.sender = None;
+        let result = self.thread.take().map(JoinHandle::join);
+        result
+            .and_then(std::result::Result::ok)
+            .unwrap_or_else(|| Err(Failure::bug("the gathering thread died")))
+    }
+
+    pub fn finish(mut self) -> Result<Gathered> {
+        if !self.batch.is_empty() {
+            self.send()?;
+        }
+        self.join()
+    }
+}
 
 /// Entries by name, each as the text that Racket's `write` prints, in bounded memory.
 #[derive(Debug, Default)]
 pub struct Gathered {
     slots: BTreeMap<Name, Slot>,
     spool: Spool,
-    source: u32,
-    new_wins: bool,
     shape: Shape,
     text: String,
 }
@@ -37,27 +100,16 @@ pub struct Slot {
 }
 
 impl Gathered {
-    pub fn new(shape: Shape) -> Gathered {
-        Gathered { shape, ..Gathered::default() }
+    fn gather(shape: Shape, entries: &Receiver<Vec<(u32, Name, Entry)>>) -> Result<Gathered> {
+        let mut gathered = Gathered { shape, ..Gathered::default() };
+        for (source, name, entry) in entries.iter().flatten() {
+            gathered.add(source, name, entry)?;
+        }
+        Ok(gathered)
     }
 
-    /// Whether relative sources are to become absolute.
-    pub fn wants_absolute(&self) -> bool {
-        !self.shape.as_written
-    }
-
-    /// Entries of the next source come; `wins` tells whether they go over those that are there.
-    pub fn begin_source(&mut self, wins: bool) {
-        self.source += 1;
-        self.new_wins = wins;
-    }
-
-    /// Adds an entry of the current source. Within one source the last of a name stays, as for `read`.
-    pub fn add(&mut self, name: Name, mut entry: Entry) -> Result<()> {
-        if let Some(slot) = self.slots.get(name.as_str())
-            && slot.source != self.source
-            && !self.new_wins
-        {
+    fn add(&mut self, source: u32, name: Name, mut entry: Entry) -> Result<()> {
+        if self.slots.get(name.as_str()).is_some_and(|slot| slot.source != source) {
             return Ok(());
         }
         if let Some(columns) = &self.shape.tables {
@@ -70,7 +122,7 @@ impl Gathered {
         self.text.clear();
         write_hash(&mut self.text, entry.hash());
         let span = self.spool.push(self.text.as_bytes()).context(Exit::CantCreate, cannot_keep)?;
-        self.slots.insert(name, Slot { span, digest, source: self.source });
+        self.slots.insert(name, Slot { span, digest, source });
         Ok(())
     }
 
@@ -106,12 +158,4 @@ impl Gathered {
 
 fn cannot_keep() -> String {
     format!("cannot keep entries in \"{}\"", std::env::temp_dir().display())
-}
-
-pub fn catalog_id(digests: &BTreeMap<Name, EntryDigest>) -> String {
-    let mut id = ContentId::new();
-    for (name, digest) in digests {
-        id.add(name.as_str(), *digest);
-    }
-    id.finish()
 }

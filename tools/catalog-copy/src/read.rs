@@ -6,14 +6,14 @@ pub mod json;
 pub mod lines;
 pub mod sqlite;
 
-use crate::gather::Gathered;
+use crate::gather::Gatherer;
 use catalog::{Entry, Name};
 use edge::{Exit, Failure, Result};
 use racket_data::Value;
 use std::path::Path;
 
 /// Adds one entry; relative sources become absolute.
-pub fn add(name: Name, value: Value, shown: &str, base: &str, into: &mut Gathered) -> Result<()> {
+pub fn add(name: Name, value: Value, shown: &str, base: &str, into: &mut Gatherer) -> Result<()> {
     let Some(mut entry) = Entry::from_value(value) else {
         return Err(Failure::data(format!(
             "cannot read catalog \"{shown}\": entry of package {name} is no hash"

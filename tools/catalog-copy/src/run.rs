@@ -1,12 +1,12 @@
 use crate::args::{Config, IfThere};
-use crate::gather::{Gathered, Shape, catalog_id};
+use crate::gather::{Gathered, Gatherer, Shape};
 use crate::place::{Dest, Source, base_url};
 use crate::read::http::{Asker, Fetched, client};
 use crate::version::WantedVersion;
 use crate::write::swap::NewDirectory;
 use crate::write::tables::Columns;
 use crate::{configured, read, write};
-use catalog::{EntryDigest, Name};
+use catalog::{ContentId, EntryDigest, Name};
 use contract::catalog_summary::CatalogSummary;
 use edge::{Done, Failure, Result, out, say};
 use std::collections::BTreeMap;
@@ -19,17 +19,21 @@ pub fn run(config: Config) -> Result<Done> {
     if config.from_config {
         sources.extend(configured::sources(config.version.as_deref())?);
     }
-    let mut gathered = Gathered::new(shape(&config));
+    let mut gatherer = Gatherer::new(shape(&config));
     let merging = matches!(config.if_there, IfThere::Merge { .. }) && there;
-    if merging {
-        gathered.begin_source(false);
-        read_dest(&config.dest, &mut gathered)?;
-    }
     let before = if there { digests_of(&config.dest) } else { BTreeMap::new() };
-    let new_wins = config.if_there == IfThere::Merge { new_wins: true } && merging;
-    read_sources(&config, &sources, &version, &mut gathered, new_wins)?;
+    let new_wins = config.if_there == IfThere::Merge { new_wins: true };
+    if merging && !new_wins {
+        read_dest(&config.dest, &mut gatherer)?;
+    }
+    read_sources(&config, &sources, &version, &mut gatherer)?;
+    if merging && new_wins {
+        gatherer.begin_source();
+        read_dest(&config.dest, &mut gatherer)?;
+    }
+    let gathered = gatherer.finish()?;
     write_dest(&config, &gathered, merging)?;
-    let summary = summary(&config.dest, &before, &gathered.digests());
+    let summary = summary(&config.dest, &before, &gathered);
     match config.dest {
         Dest::Stdout => {
             say::detail(format!("{} packages, catalog_id {}", summary.packages, summary.catalog_id))
@@ -102,14 +106,14 @@ fn absolute(path: &Path) -> std::path::PathBuf {
 
 /// What the destination has, to tell what changes. What is replaced may be anything: then it has nothing.
 fn digests_of(dest: &Dest) -> BTreeMap<Name, EntryDigest> {
-    let mut old = Gathered::new(Shape { as_written: true, ..Shape::default() });
-    match read_dest(dest, &mut old) {
-        Ok(()) => old.digests(),
+    let mut old = Gatherer::new(Shape { as_written: true, ..Shape::default() });
+    match read_dest(dest, &mut old).and_then(|()| old.finish()) {
+        Ok(old) => old.digests(),
         Err(_) => BTreeMap::new(),
     }
 }
 
-fn read_dest(dest: &Dest, into: &mut Gathered) -> Result<()> {
+fn read_dest(dest: &Dest, into: &mut Gatherer) -> Result<()> {
     match dest {
         // an empty directory is an empty catalog when something is added to it
         Dest::Directory(path) if std::fs::read_dir(path).is_ok_and(|mut inside| inside.next().is_none()) => {
@@ -125,8 +129,7 @@ fn read_sources(
     config: &Config,
     sources: &[Source],
     version: &WantedVersion,
-    gathered: &mut Gathered,
-    new_wins: bool,
+    gatherer: &mut Gatherer,
 ) -> Result<()> {
     let any_server = sources.iter().any(|source| matches!(source, Source::Http(_)));
     let asker = any_server.then(|| Asker {
@@ -144,20 +147,20 @@ fn read_sources(
             });
         }
         for (source, coming) in sources.iter().zip(coming) {
-            gathered.begin_source(new_wins);
+            gatherer.begin_source();
             match (source, coming) {
                 (_, Some(thread)) => {
                     let fetched: Fetched =
                         thread.join().unwrap_or_else(|_| Err(Failure::bug("a fetching thread died")))?;
-                    fetched.read(gathered)?;
+                    fetched.read(gatherer)?;
                 }
-                (Source::Directory(path), _) => read::directory::read(path, gathered)?,
-                (Source::Sqlite(path), _) => read::sqlite::read(path, gathered)?,
+                (Source::Directory(path), _) => read::directory::read(path, gatherer)?,
+                (Source::Sqlite(path), _) => read::sqlite::read(path, gatherer)?,
                 (Source::Json(path), _) => {
                     let file = std::fs::File::open(path).map_err(|error| read::cannot_read(path, &error))?;
-                    read::json::read(file, &path.display().to_string(), &base_url(path, false), gathered)?;
+                    read::json::read(file, &path.display().to_string(), &base_url(path, false), gatherer)?;
                 }
-                (Source::Stdin, _) => read::lines::read(std::io::stdin().lock(), gathered)?,
+                (Source::Stdin, _) => read::lines::read(std::io::stdin().lock(), gatherer)?,
                 (Source::Http(_), None) => {}
             }
         }
@@ -183,25 +186,25 @@ fn write_dest(config: &Config, gathered: &Gathered, merging: bool) -> Result<()>
     }
 }
 
-fn summary(
-    dest: &Dest,
-    before: &BTreeMap<Name, EntryDigest>,
-    after: &BTreeMap<Name, EntryDigest>,
-) -> CatalogSummary {
-    let added = after.keys().filter(|name| !before.contains_key(name.as_str())).count();
-    let removed = before.keys().filter(|name| !after.contains_key(name.as_str())).count();
-    let changed = after
-        .iter()
-        .filter(|(name, digest)| before.get(name.as_str()).is_some_and(|old| old != *digest))
-        .count();
+fn summary(dest: &Dest, before: &BTreeMap<Name, EntryDigest>, gathered: &Gathered) -> CatalogSummary {
+    let (mut added, mut changed, mut same) = (0, 0, 0);
+    let mut id = ContentId::new();
+    for (name, slot) in gathered.slots() {
+        id.add(name.as_str(), slot.digest);
+        match before.get(name.as_str()) {
+            None => added += 1,
+            Some(digest) if *digest == slot.digest => same += 1,
+            Some(_) => changed += 1,
+        }
+    }
     CatalogSummary {
         kind: "catalog".to_owned(),
         v: contract::V,
         destination: dest.to_string(),
-        packages: after.len() as u64,
-        added: added as u64,
-        changed: changed as u64,
-        removed: removed as u64,
-        catalog_id: catalog_id(after),
+        packages: gathered.len() as u64,
+        added,
+        changed,
+        removed: before.len() as u64 - changed - same,
+        catalog_id: id.finish(),
     }
 }

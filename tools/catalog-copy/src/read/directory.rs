@@ -1,6 +1,6 @@
 //! A catalog in a directory: `pkgs-all`, else every file in `pkg/`.
 
-use crate::gather::Gathered;
+use crate::gather::Gatherer;
 use crate::place::base_url;
 use crate::read::{add, bad_name, cannot_read, checked_name};
 use catalog::Name;
@@ -11,7 +11,7 @@ use std::io::{ErrorKind, Read};
 use std::path::Path;
 
 /// Adds the entries of the catalog in a directory; relative sources become absolute.
-pub fn read(path: &Path, into: &mut Gathered) -> Result<()> {
+pub fn read(path: &Path, into: &mut Gatherer) -> Result<()> {
     let base = base_url(path, true);
     let all = path.join("pkgs-all");
     match File::open(&all) {
@@ -32,7 +32,7 @@ pub fn read_all(
     total_bytes: Option<u64>,
     shown: &str,
     base: &str,
-    into: &mut Gathered,
+    into: &mut Gatherer,
 ) -> Result<()> {
     let bar = progress::bytes("reading", total_bytes);
     for item in HashStream::new(source) {
@@ -48,7 +48,7 @@ pub fn read_all(
     Ok(())
 }
 
-fn read_each(path: &Path, base: &str, into: &mut Gathered) -> Result<()> {
+fn read_each(path: &Path, base: &str, into: &mut Gatherer) -> Result<()> {
     let dir = path.join("pkg");
     let entries = std::fs::read_dir(&dir).map_err(|error| match error.kind() {
         ErrorKind::NotFound if path.is_dir() => Failure::data(format!(

@@ -1,6 +1,6 @@
 //! A catalog on a server: `pkgs-all` in one request, else `pkgs` and then `pkg/NAME` side by side.
 
-use crate::gather::Gathered;
+use crate::gather::Gatherer;
 use crate::read::directory::read_all;
 use crate::read::{add, checked_name, json};
 use catalog::Name;
@@ -156,7 +156,7 @@ impl Asker<'_> {
 
 impl Fetched {
     /// Adds the entries.
-    pub fn read(self, into: &mut Gathered) -> Result<()> {
+    pub fn read(self, into: &mut Gatherer) -> Result<()> {
         match self {
             Fetched::All(body, place) => {
                 read_all(body.as_slice(), Some(body.len() as u64), &place.given, &place.base, into)

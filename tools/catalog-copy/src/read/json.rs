@@ -3,7 +3,7 @@
 //! The index writes symbols as strings, keywords as `{"kw": …}`, regular expressions as `{"regexp": …}`. What each
 //! key of an entry holds is known, so that it can be undone.
 
-use crate::gather::Gathered;
+use crate::gather::Gatherer;
 use crate::read::{add, bad_name};
 use catalog::Name;
 use edge::{Failure, Result, progress};
@@ -14,7 +14,7 @@ use std::fmt;
 use std::io::Read;
 
 /// Adds the entries of a `pkgs-all.json`, one at a time.
-pub fn read(source: impl Read, shown: &str, base: &str, into: &mut Gathered) -> Result<()> {
+pub fn read(source: impl Read, shown: &str, base: &str, into: &mut Gatherer) -> Result<()> {
     let bar = progress::items("reading", None);
     let mut failure = None;
     let mut each = |name: String, entry: Json| -> bool {

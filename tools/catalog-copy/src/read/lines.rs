@@ -1,6 +1,6 @@
 //! Package lines from stdin: one entry a line.
 
-use crate::gather::Gathered;
+use crate::gather::Gatherer;
 use contract::package::Package;
 use edge::{Failure, Result, progress};
 use std::io::{BufRead, Read};
@@ -9,7 +9,7 @@ use std::io::{BufRead, Read};
 const MAX_LINE_BYTES: u64 = 64 << 20;
 
 /// Adds the entries of package lines.
-pub fn read(mut lines: impl BufRead, into: &mut Gathered) -> Result<()> {
+pub fn read(mut lines: impl BufRead, into: &mut Gatherer) -> Result<()> {
     let bar = progress::items("reading", None);
     let (mut line, mut number) = (Vec::new(), 0u64);
     loop {

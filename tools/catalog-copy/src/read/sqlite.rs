@@ -1,6 +1,6 @@
 //! A catalog in a SQLite file, in the tables that Racket keeps it in.
 
-use crate::gather::Gathered;
+use crate::gather::Gatherer;
 use crate::place::base_url;
 use crate::read::{add, bad_name};
 use catalog::Name;
@@ -10,7 +10,7 @@ use rusqlite::{Connection, OpenFlags, Row, Statement};
 use std::path::Path;
 
 /// Adds the entries of a database. Several catalogs may be in one; those with the lower `pos` win.
-pub fn read(path: &Path, into: &mut Gathered) -> Result<()> {
+pub fn read(path: &Path, into: &mut Gatherer) -> Result<()> {
     let shown = path.display().to_string();
     if !path.is_file() {
         return Err(Failure::unavailable(format!("cannot read catalog \"{shown}\": no such file")));

@@ -53,7 +53,7 @@ impl Place {
     /// The place after `text`.
     pub fn after(self, text: &[u8]) -> Place {
         let newlines = text.iter().filter(|b| **b == b'\n').count();
-        let last = text.iter().rposition(|b| *b == b'\n');
+        let last = if newlines > 0 { text.iter().rposition(|b| *b == b'\n') } else { None };
         let tail = &text[last.map_or(0, |at| at + 1)..];
         let characters = tail.iter().filter(|b| **b & 0xC0 != 0x80).count();
         Place {
