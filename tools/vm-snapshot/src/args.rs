@@ -163,11 +163,11 @@ pub struct Config {
 
 pub fn parse() -> Result<(Config, Manners)> {
     let args: Args = edge::parse_args()?;
-    if let Command::Take { snapshot, .. } = &args.command {
-        if !crate::store::valid_name(snapshot) {
-            return Err(Failure::usage(format!("cannot name a snapshot \"{snapshot}\""))
-                .hint("letters, digits, `-`, `_` and `.`, not starting with `-` or `.`"));
-        }
+    if let Command::Take { snapshot, .. } = &args.command
+        && !crate::store::valid_name(snapshot)
+    {
+        return Err(Failure::usage(format!("cannot name a snapshot \"{snapshot}\""))
+            .hint("letters, digits, `-`, `_` and `.`, not starting with `-` or `.`"));
     }
     let config = Config { machines: args.machines, state_dir: args.state_dir, command: args.command };
     Ok((config, args.manners))

@@ -112,10 +112,11 @@ impl Store {
 
     /// The record of a living instance.
     pub fn living(&self, id: &str) -> Result<Seat> {
-        if valid_name(id) && self.dead_lock(id).is_none() {
-            if let Some(seat) = self.seat(id) {
-                return Ok(seat);
-            }
+        if valid_name(id)
+            && self.dead_lock(id).is_none()
+            && let Some(seat) = self.seat(id)
+        {
+            return Ok(seat);
         }
         let open = self.living_ids().join(", ");
         Err(Failure::unavailable(format!("cannot find instance \"{id}\": it is not open"))

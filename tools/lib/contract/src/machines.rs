@@ -26,7 +26,7 @@ impl crate::Document for Machines {
 pub struct Machine {
     /// Letters, digits, `-`, `_`, `.`; unique in the document.
     pub name: String,
-    /// `sandbox`, `local`, `qemu`, `uml`, `docker`, `virtualbox`, `libvirt`, `ssh`, `command`.
+    /// `sandbox` or another driver of vm-snapshot(1); an unknown one is refused when the machine is opened.
     #[serde(default = "default_driver")]
     pub driver: String,
     /// Memory of one instance, MiB; the kernel kills what goes beyond. 0 or absent: no limit.
@@ -58,7 +58,7 @@ pub struct Machine {
     /// How many instances may be open at once; 0 or absent: no limit.
     #[serde(default)]
     pub pool: u32,
-    /// Settings of the driver (`root`, `image`, `host`, …): see vm-snapshot(1).
+    /// Settings of the driver (`root`, `image`, `host`, …): see vm-snapshot(1). One that it does not know is refused.
     #[serde(flatten)]
     pub settings: BTreeMap<String, serde_json::Value>,
 }

@@ -85,14 +85,14 @@ impl Driver for Sandbox {
     fn identify(&self, seat: &Seat) -> Result<String> {
         check_settings(seat, &["root", "host_dirs", "own"])?;
         let root = plan::root_dir(seat);
-        if let Some(dir) = &root {
-            if !dir.is_dir() {
-                return Err(Failure::unavailable(format!(
-                    "cannot open machine \"{}\": root \"{}\" is not a directory",
-                    seat.instance.machine.name,
-                    dir.display()
-                )));
-            }
+        if let Some(dir) = &root
+            && !dir.is_dir()
+        {
+            return Err(Failure::unavailable(format!(
+                "cannot open machine \"{}\": root \"{}\" is not a directory",
+                seat.instance.machine.name,
+                dir.display()
+            )));
         }
         // installing a package changes the one file or the other
         let stamp = |path: PathBuf| fs::metadata(path).and_then(|meta| meta.modified()).ok();

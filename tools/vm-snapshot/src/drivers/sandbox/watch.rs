@@ -130,12 +130,11 @@ impl Counters {
             .collect();
         held.sort_unstable();
         let total: u64 = held.iter().map(|(bytes, _)| bytes).sum();
-        if total > self.limit_bytes {
-            if let Some(pid) = held.last().and_then(|(_, pid)| Pid::from_raw(*pid)) {
-                if rustix::process::kill_process(pid, Signal::KILL).is_ok() {
-                    self.seen.memory_kills += 1;
-                }
-            }
+        if total > self.limit_bytes
+            && let Some(pid) = held.last().and_then(|(_, pid)| Pid::from_raw(*pid))
+            && rustix::process::kill_process(pid, Signal::KILL).is_ok()
+        {
+            self.seen.memory_kills += 1;
         }
         self.seen.memory_bytes = total;
         self.seen.peak_memory_bytes = self.seen.peak_memory_bytes.max(total);
