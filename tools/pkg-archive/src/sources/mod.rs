@@ -4,4 +4,5 @@ pub mod directory;
 pub mod file;
 pub mod git;
 pub mod git_program;
+pub mod git_tree;
 pub mod web;

@@ -6,6 +6,7 @@ use crate::plan::{Step, Task};
 use crate::sources::file::Content;
 use crate::sources::git::{self, Heads, Repository, Want};
 use crate::sources::git_program::Watch;
+use crate::sources::git_tree::Part;
 use crate::trouble::Trouble;
 use contract::archived::Cause;
 use std::collections::{BTreeMap, BTreeSet};
@@ -152,7 +153,7 @@ impl Workshop<'_> {
         &self,
         repository: &Repository,
         tasks: &[Task],
-        parts: Vec<(usize, String, git::Part)>,
+        parts: Vec<(usize, String, Part)>,
         results: &mut Harvest,
     ) -> Result<(), Trouble> {
         let total_bytes: u64 = parts.iter().map(|(_, _, part)| part.bytes()).sum();
