@@ -135,9 +135,10 @@ pub enum Class {
     Denied,
     /// Nobody answers: name, network, refused connection, TLS, proxy, silence.
     Unreachable,
-    /// The server is in trouble or asks for patience (408, 409, 429, 5xx); trying again later may help.
+    /// The server is in trouble, asks for patience or breaks off (408, 409, 429, 5xx, truncated); trying again later
+    /// may help.
     Busy,
-    /// What came cannot be used: truncated, wrong checksum, too large, not HTTP, redirected in circles.
+    /// What came cannot be used: wrong checksum, too large, not HTTP, redirected in circles.
     Damaged,
     /// The question makes no sense: not a URL, a scheme that is not spoken.
     BadRequest,
@@ -179,8 +180,8 @@ impl Trouble {
             Trouble::Status { status: 404 | 410, .. } => Class::Gone,
             Trouble::Status { status, .. } if is_transient_status(*status) => Class::Busy,
             Trouble::Status { .. } => Class::Denied,
-            Trouble::Truncated { .. }
-            | Trouble::NotHttp { .. }
+            Trouble::Truncated { .. } => Class::Busy,
+            Trouble::NotHttp { .. }
             | Trouble::BadEncoding { .. }
             | Trouble::TooLarge { .. }
             | Trouble::ChecksumMismatch { .. }
