@@ -12,9 +12,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{SyncSender, sync_channel};
 
 mod journal;
+mod pieces;
 mod replace;
 
 /// What is in the directory.
@@ -34,33 +34,6 @@ struct Found {
     member: Member,
     /// Where its item stands in `pkgs-all`.
     range: Range<usize>,
-}
-
-/// One item of `pkgs-all`.
-struct Read {
-    name: Name,
-    entry: Entry,
-    range: Range<usize>,
-}
-
-/// Items that one thread hands to the other at once, and how many such batches may wait.
-const BATCH: usize = 64;
-const BATCHES: usize = 64;
-
-fn read_batches(all: &[u8], to: &SyncSender<Vec<Read>>) -> std::result::Result<(), DirectoryError> {
-    let mut batch = Vec::with_capacity(BATCH);
-    for item in HashStream::new(all) {
-        let item = item?;
-        let range = item.range.start as usize..item.range.end as usize;
-        let (name, entry) = check_item(item.key, item.value)?;
-        batch.push(Read { name, entry, range });
-        if batch.len() == BATCH {
-            // nobody listens any more only when the program is ending
-            let _ = to.send(std::mem::replace(&mut batch, Vec::with_capacity(BATCH)));
-        }
-    }
-    let _ = to.send(batch);
-    Ok(())
 }
 
 /// What is to be written: text by path relative to the directory, `None` for what is to go away.
@@ -131,29 +104,25 @@ impl Directory {
             .hint("catalog-copy SOURCE DIR makes one"));
         }
         let mut directory = Directory { path: path.to_owned(), all, names, has_files, packages: Vec::new() };
-        let mut packages: BTreeMap<Name, Found> = BTreeMap::new();
-        let mut note = |read: Vec<Read>| {
-            for Read { name, entry, range } in read {
-                id.add(name.as_str(), entry_digest(&entry));
-                let member = examine(&job.config.steps, job.config.platform.as_ref(), &name, &entry);
-                // of the same key twice the last one counts
-                packages.insert(name, Found { member, range });
-            }
+        let look = |name: Name, entry: Entry, range: Range<usize>| {
+            let member = examine(&job.config.steps, job.config.platform.as_ref(), &name, &entry);
+            (entry_digest(&entry), Found { member, range })
         };
-        if let Some(all) = &directory.all {
-            // one thread reads, one looks at what was read: half the time
-            let (to_note, from_reader) = sync_channel(BATCHES);
-            std::thread::scope(|scope| {
-                let reader = scope.spawn(move || read_batches(all, &to_note));
-                from_reader.into_iter().for_each(&mut note);
-                reader.join().unwrap_or(Ok(()))
-            })
-            .map_err(|error| cannot_read(&path.join("pkgs-all"), &error))?;
-        } else {
-            for name in directory.file_names()? {
-                let entry = directory.entry(&name, &(0..0))?;
-                note(vec![Read { name, entry, range: 0..0 }]);
+        let looked_at = match &directory.all {
+            Some(all) => {
+                pieces::read(all, &look).map_err(|error| cannot_read(&path.join("pkgs-all"), &error))?
             }
+            None => directory
+                .file_names()?
+                .into_iter()
+                .map(|name| directory.entry(&name, &(0..0)).map(|entry| look(name, entry, 0..0)))
+                .collect::<Result<_>>()?,
+        };
+        // of the same key twice the last one counts
+        let mut packages: BTreeMap<Name, Found> = BTreeMap::new();
+        for (digest, found) in looked_at {
+            id.add(found.member.name.as_str(), digest);
+            packages.insert(found.member.name.clone(), found);
         }
         directory.packages = packages.into_values().collect();
         Ok(directory)

@@ -4,12 +4,12 @@
 
 use super::{Files, journal};
 use edge::{Context, Exit, Failure, Result};
-use rustix::fs::{FlockOperation, RenameFlags};
+use rustix::fs::{AtFlags, FlockOperation, RenameFlags};
 use rustix::io::Errno;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Start of the names of the copies; what a killed run leaves is cleared away by the next one.
@@ -95,7 +95,7 @@ fn swap(parent: &Path, directory: &Path, files: &Files) -> std::result::Result<(
             let _ = fs::remove_dir_all(staging);
         })
     };
-    copy(directory, &staging, Path::new(""), files, &|| is_set(&stopping))?;
+    copy(directory, &staging, files, &|| is_set(&stopping))?;
     let swapped = {
         let stopping = stopping.lock().unwrap_or_else(PoisonError::into_inner);
         if *stopping {
@@ -147,51 +147,61 @@ fn clear_leftovers(parent: &Path, directory: &Path) {
 }
 
 /// Fills `to` with what `from` has, apart from the changed files, which are written.
-fn copy(
+fn copy(from: &Path, to: &Path, files: &Files, stopping: &(dyn Fn() -> bool + Sync)) -> std::io::Result<()> {
+    let write_at = |at_top: bool| -> std::io::Result<()> {
+        for (path, text) in files {
+            let is_at_top = path.parent() == Some(Path::new(""));
+            if let Some(text) = text.as_ref().filter(|_| is_at_top == at_top) {
+                write(&to.join(path), text, Some(&from.join(path)))?;
+            }
+        }
+        Ok(())
+    };
+    // pkgs-all is on its way to the disk while the thousands of others are linked
+    std::thread::scope(|scope| {
+        let written = scope.spawn(|| write_at(true));
+        let linked = link(from, to, Path::new(""), files, stopping);
+        written.join().unwrap_or_else(|_| Err(std::io::Error::other("a thread ended early"))).and(linked)
+    })?;
+    write_at(false)?;
+    let mut directories: Vec<&Path> = files.keys().filter_map(|path| path.parent()).collect();
+    directories.dedup();
+    directories.into_iter().try_for_each(|dir| File::open(to.join(dir))?.sync_all())?;
+    File::open(to)?.sync_all()
+}
+
+/// Links everything that does not change.
+fn link(
     from: &Path,
     to: &Path,
     below: &Path,
     files: &Files,
     stopping: &dyn Fn() -> bool,
 ) -> std::io::Result<()> {
-    let mut made: Vec<PathBuf> = Vec::new();
+    let (old_dir, new_dir) = (File::open(from.join(below))?, File::open(to.join(below))?);
     for entry in fs::read_dir(from.join(below))? {
         if stopping() {
             die();
         }
         let entry = entry?;
-        let path = below.join(entry.file_name());
-        let (old, new) = (from.join(&path), to.join(&path));
+        let name = entry.file_name();
+        let path = below.join(&name);
         let kind = entry.file_type()?;
-        match files.get(&path) {
-            Some(None) => {}
-            Some(Some(text)) => {
-                write(&new, text, Some(&old))?;
-                made.push(path);
-            }
-            None if kind.is_dir() => {
-                fs::create_dir(&new)?;
-                copy(from, to, &path, files, stopping)?;
-            }
-            None if kind.is_symlink() => std::os::unix::fs::symlink(fs::read_link(&old)?, &new)?,
-            None => {
-                if fs::hard_link(&old, &new).is_err() {
-                    fs::copy(&old, &new)?;
-                }
-            }
+        if files.contains_key(&path) {
+            continue;
+        }
+        if kind.is_dir() {
+            fs::create_dir(to.join(&path))?;
+            link(from, to, &path, files, stopping)?;
+        } else if kind.is_symlink() {
+            std::os::unix::fs::symlink(fs::read_link(from.join(&path))?, to.join(&path))?;
+        } else if rustix::fs::linkat(&old_dir, &name, &new_dir, &name, AtFlags::empty()).is_err() {
+            fs::copy(from.join(&path), to.join(&path))?;
         }
     }
-    // an entry that only pkgs-all had
-    for (path, text) in files {
-        let missing = path.parent() == Some(below) && !made.contains(path);
-        if let Some(text) = text.as_ref().filter(|_| missing) {
-            write(&to.join(path), text, None)?;
-        }
-    }
-    let (dir, like) = (to.join(below), fs::metadata(from.join(below))?);
-    let _ = std::os::unix::fs::chown(&dir, Some(like.uid()), Some(like.gid()));
-    fs::set_permissions(&dir, like.permissions())?;
-    File::open(&dir)?.sync_all()
+    let like = old_dir.metadata()?;
+    let _ = std::os::unix::fs::fchown(&new_dir, Some(like.uid()), Some(like.gid()));
+    new_dir.set_permissions(like.permissions())
 }
 
 /// Writes a file, synced, with owner and mode of the one it replaces.
