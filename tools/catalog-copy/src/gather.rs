@@ -113,7 +113,7 @@ impl Gathered {
             return Ok(());
         }
         if let Some(columns) = &self.shape.tables {
-            entry = columns.keep(&name, &entry)?;
+            entry = columns.keep(&name, entry)?;
         }
         if let Some(directory) = &self.shape.relative_to {
             entry.make_relative(directory);

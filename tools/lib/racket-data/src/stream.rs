@@ -98,22 +98,24 @@ impl<R: Read> HashStream<R> {
         self.start = 0;
         // grow by what is there: an item of n bytes is looked at log n times
         let target = self.buffer.len() + self.buffer.len().max(CHUNK_BYTES);
-        while self.buffer.len() < target {
-            let from = self.buffer.len();
-            self.buffer.resize(target, 0);
-            let read = self.source.read(&mut self.buffer[from..]);
-            self.buffer.truncate(from + *read.as_ref().unwrap_or(&0));
-            match read {
+        let mut filled = self.buffer.len();
+        self.buffer.resize(target, 0);
+        let result = loop {
+            match self.source.read(&mut self.buffer[filled..]) {
                 Ok(0) => {
                     self.source_ended = true;
-                    break;
+                    break Ok(());
                 }
-                Ok(_) => {}
+                Ok(count) => filled += count,
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+                Err(error) => break Err(error),
             }
-        }
-        Ok(())
+            if filled == target {
+                break Ok(());
+            }
+        };
+        self.buffer.truncate(filled);
+        result
     }
 
     /// The next step, with more text read as long as it depends on that.
