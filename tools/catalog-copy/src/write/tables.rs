@@ -48,7 +48,7 @@ impl Columns {
             }
         }
         let ring = entry.ring().map_or(Value::Bool(false), Value::Int);
-        let mut old = entry.into_hash();
+        let old = entry.hash_mut();
         let mut text = |key: &str| match old.remove(key) {
             Some(Value::String(text)) => Value::String(text),
             _ => Value::string(""),
