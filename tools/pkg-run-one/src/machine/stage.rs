@@ -60,6 +60,9 @@ pub struct StageSeen {
     pub stopped: bool,
     /// Why this is no verdict, when it is none.
     pub trouble: Option<String>,
+    /// Why it may be none: it looks like trouble, but a package can bring it about as well. Believed to be the package
+    /// only if it comes every time.
+    pub suspect: Option<String>,
 }
 
 /// What a stage needs to be carried out.
@@ -90,7 +93,7 @@ pub fn run(order: Order) -> StageSeen {
         .collect();
     let started = std::io::pipe().and_then(|(reader, writer)| {
         let stderr = writer.try_clone()?;
-        let mut command = opened.command(&["sh", "-s"]);
+        let mut command = opened.detached(&["sh", "-s"]);
         // in a group of its own: Ctrl-C on make must not end the package before it ends us
         let child = command.stdin(Stdio::piped()).stdout(writer).stderr(stderr).process_group(0).spawn()?;
         Ok((reader, child))
@@ -110,6 +113,7 @@ pub fn run(order: Order) -> StageSeen {
     let mut exited: Option<(f64, ExitStatus)> = None;
     let mut ended = false;
     loop {
+        crate::machine::stop::park_if_stopping();
         match pieces.recv_timeout(follow.pause()) {
             Ok(piece) => follow.take(piece),
             Err(RecvTimeoutError::Timeout) => {}
@@ -302,11 +306,19 @@ impl<'a> Follow<'a> {
             self.began_s = self.now_s();
             self.end_phase(End::Broken { exit_code: status.code(), signal: status.signal() });
         }
+        crate::machine::stop::park_if_stopping();
+        if let Some(signal) = status.signal() {
+            // the signal of a command inside comes as an exit status; this one met what runs it
+            let exec = self.opened.testbed.exec.first().map_or("", |word| word);
+            self.seen.suspect = Some(format!("signal {signal} ended {exec}, which ran the stage"));
+        }
         if !status.success() || !self.seen.done {
             if !self.opened.is_alive() {
                 self.seen.trouble.get_or_insert_with(|| "the machine was gone".to_owned());
             } else if let Some(signal) = self.killed_from_outside(status) {
-                self.seen.trouble.get_or_insert_with(|| format!("the command in it was ended by signal {signal}"));
+                self.seen
+                    .trouble
+                    .get_or_insert_with(|| format!("the command in it was ended by signal {signal}"));
             } else if stage.marks && self.seen.marks.is_empty() && matches!(status.code(), Some(126 | 127)) {
                 let text =
                     format!("the machine cannot run \"{}\"", stage.run.first().map_or("", |word| word));
