@@ -1,30 +1,31 @@
 //! What the EDIT options do to one entry.
 
+use crate::args::Config;
 use crate::checkout::Checkouts;
 use crate::steps::{Edit, Step};
-use catalog::{Entry, Name};
+use catalog::{Entry, Name, Pointed};
 use edge::{Failure, Result};
 
 /// Applies the edits of these steps to an entry, in order.
 pub fn apply(
-    steps: &[Step],
+    config: &Config,
     edits: &[usize],
     checkouts: &mut Checkouts,
     name: &Name,
     entry: &mut Entry,
 ) -> Result<()> {
     for at in edits {
-        match &steps[*at] {
+        match &config.steps[*at] {
             Step::Edit(Edit::To { target, commit }) => {
                 let commit = commit
                     .as_deref()
                     .ok_or_else(|| Failure::bug("the commit of a target was not looked up"))?;
                 let pointed = target.point(entry.source().unwrap_or_default());
-                entry.point_to(&pointed, commit);
+                point(config, name, entry, &pointed, commit);
             }
             Step::Edit(Edit::ToCheckout(dir)) => {
                 let (pointed, checksum) = checkouts.point(dir, name, entry)?;
-                entry.point_to(&pointed, &checksum);
+                point(config, name, entry, &pointed, &checksum);
             }
             Step::Edit(Edit::Set { key, value: Some(value) }) => {
                 if hidden_by_default(entry, key) {
@@ -46,6 +47,21 @@ pub fn apply(
         }
     }
     Ok(())
+}
+
+fn point(config: &Config, name: &Name, entry: &mut Entry, pointed: &Pointed, checksum: &str) {
+    if config.every_version {
+        return entry.point_every_version_to(pointed, checksum);
+    }
+    entry.point_to(pointed, checksum);
+    let versions = entry.versions().map(|versions| versions.items.as_slice()).unwrap_or_default();
+    let others: Vec<&str> = versions.iter().filter_map(|(version, _)| version.as_str()).collect();
+    if !others.is_empty() {
+        edge::say::detail(format!(
+            "\"{name}\": still from elsewhere for Racket {} (see --every-version)",
+            others.join(", ")
+        ));
+    }
 }
 
 fn hidden_by_default(entry: &Entry, key: &str) -> bool {

@@ -71,6 +71,9 @@ struct Args {
     /// Point the packages at a local working copy, uncommitted changes included
     #[arg(long, value_name = "DIR", help_heading = "Edit")]
     to_checkout: Vec<PathBuf>,
+    /// With --to and --to-checkout, also change versions other than the default that have a source of their own
+    #[arg(long, help_heading = "Edit")]
+    every_version: bool,
     /// Set a key of the entries to a JSON value, written as in package lines (null takes the key away)
     #[arg(long, value_name = "KEY=JSON", help_heading = "Edit")]
     set: Vec<String>,
@@ -158,6 +161,7 @@ pub struct Config {
     pub catalog: PathBuf,
     pub steps: Vec<Step>,
     pub platform: Option<Platform>,
+    pub every_version: bool,
     pub dry_run: bool,
     pub diff: bool,
     pub explain: bool,
@@ -231,8 +235,8 @@ fn resolve(args: Args, order: Vec<(usize, &'static str, usize)>) -> Result<Confi
             .hint("--diff shows what a filter does"));
     }
     let platform = args.platform.as_deref().map(platform).transpose()?;
-    let Args { catalog, dry_run, diff, explain, .. } = args;
-    Ok(Config { catalog, steps, platform, dry_run, diff, explain })
+    let Args { catalog, every_version, dry_run, diff, explain, .. } = args;
+    Ok(Config { catalog, steps, platform, every_version, dry_run, diff, explain })
 }
 
 fn select(steps: &mut Vec<Step>, selector: Selector) {
@@ -341,7 +345,7 @@ mod tests {
             .get_arguments()
             .filter(|arg: &&clap::Arg| matches!(arg.get_help_heading(), Some("Select" | "Edit")))
             .map(|arg| arg.get_id().as_str())
-            .filter(|id| *id != "platform")
+            .filter(|id| !matches!(*id, "platform" | "every_version"))
             .collect();
         let mut table: Vec<&str> = ORDERED.to_vec();
         let mut sorted = options.clone();

@@ -124,7 +124,7 @@ impl Job {
     /// Edits one entry as its fate says; tells the difference. True when it changed.
     pub fn apply(&mut self, fate: &Fate, name: &Name, entry: &mut Entry) -> Result<bool> {
         let old = entry.clone();
-        crate::apply::apply(&self.config.steps, &fate.edits, &mut self.checkouts, name, entry)?;
+        crate::apply::apply(&self.config, &fate.edits, &mut self.checkouts, name, entry)?;
         if self.config.diff {
             show(&diff::changed(name, &old, entry));
         }

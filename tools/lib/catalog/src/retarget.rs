@@ -151,36 +151,47 @@ impl Entry {
     /// same two in the `default` version where there are versions (and `source_url` where it is kept), and
     /// no `checksum-error` from before. Nothing else changes.
     pub fn point_to(&mut self, pointed: &Pointed, checksum: &str) {
-        let set = |hash: &mut Hash| {
-            hash.set("source", Value::string(&pointed.source));
-            hash.set("checksum", Value::string(checksum));
-            if hash.get("source_url").is_some() {
-                hash.set("source_url", Value::string(&pointed.source_url));
-            }
-        };
         let hash = self.hash_mut();
-        set(hash);
+        set_source(hash, pointed, checksum);
         if hash.get("checksum-error").is_some() {
             hash.set("checksum-error", Value::Bool(false));
         }
         let versions = hash.items.iter_mut().find(|(key, _)| key.as_symbol() == Some("versions"));
         if let Some((_, Value::Hash(versions))) = versions {
             let inner_kind =
-                versions.items.iter().find_map(|(_, v)| v.as_hash()).map_or(HashKind::Eq, |h| h.kind);
-            match versions.items.iter_mut().find(|(key, _)| key.as_symbol() == Some("default")) {
-                Some((_, Value::Hash(default))) => set(default),
-                Some((_, other)) => {
-                    let mut default = Hash::new(inner_kind);
-                    set(&mut default);
-                    *other = Value::Hash(default);
-                }
-                None => {
-                    let mut default = Hash::new(inner_kind);
-                    set(&mut default);
-                    versions.set("default", Value::Hash(default));
+                versions.items.iter().find_map(|(_, v)| v.as_hash()).map_or(HashKind::Eq, |hash| hash.kind);
+            let default = versions.items.iter_mut().find(|(key, _)| key.as_symbol() == Some("default"));
+            if let Some((_, Value::Hash(default))) = default {
+                set_source(default, pointed, checksum);
+            } else {
+                let mut default = Hash::new(inner_kind);
+                set_source(&mut default, pointed, checksum);
+                versions.set("default", Value::Hash(default));
+            }
+        }
+    }
+
+    /// [`Entry::point_to`], and the versions that have a source or checksum of their own too.
+    pub fn point_every_version_to(&mut self, pointed: &Pointed, checksum: &str) {
+        self.point_to(pointed, checksum);
+        let versions = self.hash_mut().items.iter_mut().find(|(key, _)| key.as_symbol() == Some("versions"));
+        if let Some((_, Value::Hash(versions))) = versions {
+            for (_, version) in &mut versions.items {
+                if let Value::Hash(version) = version
+                    && (version.get("source").is_some() || version.get("checksum").is_some())
+                {
+                    set_source(version, pointed, checksum);
                 }
             }
         }
+    }
+}
+
+fn set_source(hash: &mut Hash, pointed: &Pointed, checksum: &str) {
+    hash.set("source", Value::string(&pointed.source));
+    hash.set("checksum", Value::string(checksum));
+    if hash.get("source_url").is_some() {
+        hash.set("source_url", Value::string(&pointed.source_url));
     }
 }
 
@@ -248,5 +259,34 @@ mod tests {
             assert_eq!(new.reference(), Some("b"));
             assert_eq!(new.git_url().unwrap().trim_end_matches(".git"), "https://github.com/Me/Fork");
         }
+    }
+
+    #[test]
+    fn default_changes_other_versions_only_when_told() {
+        let entry = |text: &str| crate::read_entry(text.as_bytes()).unwrap();
+        let pointed = Pointed { source: "new".into(), source_url: "url".into() };
+        let old = r#"#hash((source . "old") (checksum . "1") (tags . ())
+            (versions . #hash((default . #hash((source . "old") (source_url . "x"))) ("6.0" . #hash((checksum . "2"))) ("7.0" . #hash((why . 1))))))"#;
+        let mut one = entry(old);
+        one.point_to(&pointed, "c");
+        let expected = r#"#hash((source . "new") (checksum . "c") (tags . ())
+            (versions . #hash((default . #hash((source . "new") (checksum . "c") (source_url . "url"))) ("6.0" . #hash((checksum . "2"))) ("7.0" . #hash((why . 1))))))"#;
+        assert_eq!(one, entry(expected));
+        let mut all = entry(old);
+        all.point_every_version_to(&pointed, "c");
+        let six = r#"("6.0" . #hash((source . "new") (checksum . "c")))"#;
+        assert_eq!(all, entry(&expected.replace(r#"("6.0" . #hash((checksum . "2")))"#, six)));
+
+        let mut without = entry(r#"#hasheq((source . "old") (checksum-error . "no"))"#);
+        without.point_to(&pointed, "c");
+        assert_eq!(without, entry(r#"#hasheq((source . "new") (checksum . "c") (checksum-error . #f))"#));
+        let mut odd = entry(r#"#hash((versions . #hash(("6.0" . #hasheq()))))"#);
+        odd.point_to(&pointed, "c");
+        assert_eq!(
+            odd,
+            entry(
+                r#"#hash((source . "new") (checksum . "c") (versions . #hash(("6.0" . #hasheq()) (default . #hasheq((source . "new") (checksum . "c"))))))"#
+            )
+        );
     }
 }
