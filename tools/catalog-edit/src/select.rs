@@ -286,3 +286,101 @@ fn near_repositories(wanted: &Repository, members: &[Member]) -> Vec<String> {
     }
     near
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    /// `name: dependencies; …`, tags being the letters of the name.
+    fn members(steps: &[Step], text: &str) -> Vec<Member> {
+        let packages = text.split(';').map(|package| {
+            let (name, dependencies) = package.split_once(':').unwrap_or((package, ""));
+            let quoted =
+                |words: Vec<&str>| words.iter().map(|word| format!("\"{word}\" ")).collect::<String>();
+            let tags = quoted(name.trim().split("").filter(|letter| !letter.is_empty()).collect());
+            let dependencies = quoted(dependencies.split_whitespace().collect());
+            let entry = format!("#hash((tags . ({tags})) (dependencies . ({dependencies})))");
+            let entry = catalog::read_entry(entry.as_bytes()).unwrap();
+            examine(steps, None, &Name::new(name.trim()).unwrap(), &entry)
+        });
+        packages.collect()
+    }
+
+    fn tag(tag: &str) -> Step {
+        Step::Select(Selector::Tag(tag.to_owned()))
+    }
+    fn with(expand: Expand) -> Step {
+        Step::Expand(expand)
+    }
+    fn set() -> Step {
+        Step::Edit(Edit::Set { key: "x".to_owned(), value: None })
+    }
+
+    /// `edited`, `selected` (role), `gone` in one line a package.
+    fn fates(steps: &[Step], text: &str) -> BTreeMap<String, String> {
+        let members = members(steps, text);
+        let fates = decide(steps, &members).unwrap();
+        let told = |fate: &Fate| {
+            let role = fate.why.as_ref().map_or(String::new(), |why| format!("{:?}", why.role));
+            format!("{role}{}{}", "!".repeat(fate.edits.len()), if fate.gone { " gone" } else { "" })
+        };
+        members.iter().zip(&fates).map(|(member, fate)| (member.name.to_string(), told(fate))).collect()
+    }
+
+    const WORLD: &str = "base; c: base; c-user: c; d: base; d-user: d c-user; other: base tool; tool";
+
+    #[test]
+    fn an_edit_changes_what_was_selected_before_it() {
+        let steps =
+            [tag("c"), set(), Step::Select(Selector::Match(regex::Regex::new("^d").unwrap())), set(), set()];
+        let fates = fates(&steps, WORLD);
+        let told: Vec<&str> = fates.values().map(String::as_str).collect();
+        // base c c-user d d-user other tool
+        assert_eq!(told, ["", "Selected!", "Selected!", "Selected!!", "Selected!!", "", ""]);
+    }
+
+    #[test]
+    fn the_subset_is_what_changed_what_depends_on_it_and_what_these_need() {
+        let name = |name| Step::Select(Selector::Package(Name::new(name).unwrap()));
+        let keep = || Step::Edit(Edit::Keep);
+        for order in
+            [[Expand::dependents(), Expand::dependencies()], [Expand::dependencies(), Expand::dependents()]]
+        {
+            let steps = [name("c"), set(), name("d"), set(), with(order[0]), with(order[1]), keep()];
+            let fates = fates(&steps, WORLD);
+            let told: Vec<&str> = fates.values().map(String::as_str).collect();
+            assert_eq!(
+                told,
+                ["Dependency", "Selected!", "Dependent", "Selected!", "Dependent", " gone", " gone"]
+            );
+        }
+    }
+
+    #[test]
+    fn nearest_reason_and_whole_chain() {
+        let steps = [Step::Select(Selector::Around(Name::new("c").unwrap(), Expand::dependents()))];
+        let members = members(&steps, WORLD);
+        let fates = decide(&steps, &members).unwrap();
+        let why = |name: &str| {
+            let at = members.iter().position(|member| member.name.as_str() == name).unwrap();
+            fates[at].why.clone().map(|why| (why.reason, why.chain.join(" ")))
+        };
+        let expected =
+            ("depends on c-user, which depends on c (named)".to_owned(), "d-user c-user c".to_owned());
+        assert_eq!(why("d-user"), Some(expected));
+        assert_eq!(why("c"), Some(("named".to_owned(), String::new())));
+        assert_eq!(why("base"), None);
+        // nothing is edited: what is not selected is no part of the answer
+        assert!(fates.iter().all(|fate| fate.gone == fate.why.is_none()));
+    }
+
+    #[test]
+    fn what_is_excepted_is_not_passed_through() {
+        let except = |name| Step::Except(Name::new(name).unwrap());
+        let steps = [tag("c"), set(), with(Expand::dependents()), set(), except("c-user")];
+        let fates = fates(&steps, "c; c-user: c; x: c-user; y: c");
+        let told: Vec<&str> = fates.values().map(String::as_str).collect();
+        assert_eq!(told, ["Selected!!", "", "", "Dependent!"]);
+    }
+}

@@ -348,3 +348,30 @@ impl Random {
 }
 
 use racket_data::Hash;
+
+#[test]
+fn damaged_lines_are_errors_and_no_panics() {
+    let mut random = Random(7);
+    let (mut good, mut bad) = (0, 0);
+    for n in 0..3_000 {
+        let entry = random.entry("a");
+        let mut line = serde_json::to_vec(&Package::new(Name::new("a").unwrap(), entry)).unwrap();
+        for _ in 0..=random.below(3) {
+            let at = random.below(line.len());
+            match n % 3 {
+                0 => line.truncate(at.max(1)),
+                1 => line[at] = b"{}[]\",:\\#()0a "[random.below(14)],
+                _ => {
+                    let to = at + random.below(line.len() - at);
+                    line.drain(at..to.max(at));
+                    line.push(b'}');
+                }
+            }
+        }
+        match Package::read(&line) {
+            Ok(_) => good += 1,
+            Err(_) => bad += 1,
+        }
+    }
+    assert!(good > 10 && bad > 1_000, "{good} good, {bad} bad");
+}
