@@ -387,3 +387,39 @@ fn git_that_is_not_there_is_told_once() {
     assert_eq!(output.status.code(), Some(69), "{output:?}");
     assert!(String::from_utf8_lossy(&output.stderr).contains("install git"));
 }
+
+#[test]
+fn links_in_a_directory_become_copies_or_are_refused() {
+    let scratch = tempfile::tempdir().unwrap();
+    let dir = scratch.path();
+    for name in ["inside", "leaves", "absolute", "loop", "dangling"] {
+        package(dir, name, "", "#lang racket/base\n");
+    }
+    tests::sh_ok(
+        "cd pkgs; echo secret > secret; mkdir inside/sub; echo text > inside/sub/file; ln -s sub/file inside/file; ln -s sub inside/dir; \
+         ln -s ../secret leaves/l; ln -s /etc/hostname absolute/l; mkdir loop/d; ln -s .. loop/d/up; ln -s nowhere dangling/l",
+        dir,
+    );
+    let output = tests::sh("pkg-archive -q cat archive", dir);
+    let seen: Vec<String> = String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .filter(|record| record["kind"] == "archived")
+        .map(|record| {
+            format!("{}: {}", record["package"].as_str().unwrap(), record["message"].as_str().unwrap_or("ok"))
+        })
+        .map(|line| line.split(": /").next().unwrap().to_owned())
+        .collect();
+    assert_eq!(
+        seen,
+        [
+            "absolute: symbolic link \"l\" points outside the package",
+            "dangling: ok",
+            "inside: ok",
+            "leaves: symbolic link \"l\" points outside the package",
+            "loop: symbolic link \"d/up\" leads back into itself",
+        ]
+    );
+    let names = tests::sh_ok("unzip -Z1 archive/pkgs/inside.zip | tr '\\n' ' '", dir);
+    assert_eq!(names, "dir/ dir/file file info.rkt main.rkt sub/ sub/file ");
+}

@@ -148,7 +148,12 @@ fn servers_that_hand_out_no_commits() {
         let scratch = tempfile::tempdir().unwrap();
         let root = scratch.path().join("repos");
         let commits: Vec<String> = (0..12).map(|n| format!("echo {n} > file{n}")).collect();
-        let commits: Vec<&str> = commits.iter().map(String::as_str).collect();
+        let mut commits: Vec<&str> = commits.iter().map(String::as_str).collect();
+        // deeper than any branch is followed step by step
+        let many = "for n in $(seq 70); do git -c user.name=t -c user.email=t@example.org commit -q --allow-empty -m x; done; echo 1 > file1";
+        if manner == Manner::Old {
+            commits[1] = many;
+        }
         let ids = repository(&root, "deep", &commits);
         let http = HttpGit::start(&root, manner);
         let url = http.url("deep");
