@@ -29,6 +29,7 @@
 #   OLD         all: both sides run everything; failed [default]: the old side only what fails on the new one;
 #               none: one side, to see how things stand
 #   CONFIRM     how often a difference must be seen on each side before it is a verdict [1: no repeats]
+#   FLAKE_RATES file that says how often each package disagrees with itself; `make calibrate` adds to it
 #   RUN         prefix that sends a package elsewhere, such as `srun -Q -n1 -N1`
 #   ARCHIVE_FLAGS, RUN_FLAGS, REPORT_FLAGS    passed on
 
@@ -54,6 +55,7 @@ LIMITS ?=
 OLD ?= failed
 SIDES := $(if $(filter none,$(OLD)),new,new old)
 CONFIRM ?= 1
+FLAKE_RATES ?= $(WORK)/flake-rates.json
 RUN ?=
 ARCHIVE_FLAGS ?=
 RUN_FLAGS ?=
@@ -74,8 +76,9 @@ SHELL := $(SETPRIV)
 DIES_WITH_MAKE := $(SETPRIV) --pdeathsig TERM --
 endif
 
-PKG_RUN_ONE := pkg-run-one $(Q) --machines $(MACHINES) --machine $(MACHINE) --installed $(INSTALLATION) \
-	$(if $(LIMITS),--limits $(LIMITS)) --side $(SIDE) $(RUN_FLAGS)
+RUN_ONE := pkg-run-one $(Q) --machines $(MACHINES) --machine $(MACHINE) --installed $(INSTALLATION) \
+	$(if $(LIMITS),--limits $(LIMITS)) $(RUN_FLAGS)
+PKG_RUN_ONE := $(RUN_ONE) --side $(SIDE)
 
 ifdef SIDE
 # -- one side: the rules that pkg-archive wrote, with their variables set
@@ -156,7 +159,7 @@ ifeq ($(OLD),failed)
 	+@test ! -s $(WORK)/needs-old || $(SIDE_MAKE) SIDE=old ONLY="$$(paste -sd' ' $(WORK)/needs-old)" side || true
 endif
 ifneq ($(CONFIRM),1)
-	@$(SCRIPTS)confirm --times $(CONFIRM) --work $(WORK) -- $(PKG_RUN_ONE)
+	@$(SCRIPTS)confirm --times $(CONFIRM) --work $(WORK) -- $(RUN_ONE)
 endif
 
 .PHONY: two-sides side-new side-old
@@ -167,5 +170,16 @@ side-new side-old:
 report: run
 	@report-html $(Q) --new $(WORK)/new $(if $(filter old,$(SIDES)),--old $(WORK)/old) \
 		$(if $(filter-out 1,$(CONFIRM)),--confirm $(CONFIRM)) \
-		$(REPORT_FLAGS) --out $(WORK)/report
+		$(if $(wildcard $(FLAKE_RATES)),--flake-rates $(FLAKE_RATES)) $(REPORT_FLAGS) --out $(WORK)/report
+
+# The same side once more, from nothing: what differs is not the change. Run it again for more observations.
+.PHONY: calibrate
+CALIBRATE ?= $(lastword $(SIDES))
+calibrate: archives
+	@$(SCRIPTS)count-runs '$(PROGRESS)' $(filter-out -s,$(SIDE_MAKE)) COUNTING=1 RUN=@run side -- $(CALIBRATE)
+	+@$(SIDE_MAKE) SIDE=$(CALIBRATE) side || true
+	@rm -rf $(WORK)/again && mkdir -p $(WORK)/again && ln -s ../$(CALIBRATE)/archive $(WORK)/again/archive
+	@$(SCRIPTS)count-runs '$(PROGRESS)' $(filter-out -s,$(SIDE_MAKE)) COUNTING=1 RUN=@run side -- again
+	+@$(SIDE_MAKE) SIDE=again side || true
+	@report-html $(Q) --old $(WORK)/$(CALIBRATE) --new $(WORK)/again --calibrate $(FLAKE_RATES)
 endif
