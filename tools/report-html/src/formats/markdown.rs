@@ -45,7 +45,11 @@ pub fn markdown(
     };
     let mut blocks: Vec<String> = Vec::new();
     if !report.groups.is_empty() {
-        blocks.push(format!("### Regressions ({})\n\n", packages(count(report, Verdict::Regressed))));
+        let (title, verdict) = match report.old {
+            Some(_) => ("Regressions", Verdict::Regressed),
+            None => ("Failures", Verdict::Failing),
+        };
+        blocks.push(format!("### {title} ({})\n\n", packages(count(report, verdict))));
     }
     for group in &report.groups {
         let mut block = format!("#### {}", link(&group.example));
@@ -55,7 +59,8 @@ pub fn markdown(
         if let Some(state) = entry(report, &group.example).and_then(|entry| entry.new.as_ref()) {
             let _ = write!(block, ": {}", state_phrase(state));
         }
-        let _ = write!(block, "\n\n{} regressed, {} depend on this", packages(group.size), group.dependents);
+        let _ =
+            write!(block, "\n\n{} of this cause, {} depend on it", packages(group.size), group.dependents);
         if group.changed {
             block.push_str("; a changed package itself");
         } else if !group.suspects.is_empty() {
@@ -88,14 +93,7 @@ pub fn markdown(
     }
     let worse = |entry: &&Entry| entry.verdict == Verdict::StillFailing && entry.trend == Some(Trend::Worse);
     list(&mut blocks, "Already failing, and worse now", report.packages.iter().filter(worse));
-    for verdict in [
-        Verdict::Failing,
-        Verdict::Indeterminate,
-        Verdict::Flaky,
-        Verdict::Fixed,
-        Verdict::New,
-        Verdict::Gone,
-    ] {
+    for verdict in [Verdict::Indeterminate, Verdict::Flaky, Verdict::Fixed, Verdict::New, Verdict::Gone] {
         list(&mut blocks, label(verdict), report.packages.iter().filter(|entry| entry.verdict == verdict));
     }
     let still = report.packages.iter().filter(|entry| entry.verdict == Verdict::StillFailing);

@@ -67,28 +67,26 @@ impl Log {
         self.head.len() + self.tail.len()
     }
 
-    /// Index of the line that tells what went wrong: the last one that holds `message` (what pkg-run-one found telling), or
-    /// the best looking one.
+    /// Index of the line that tells what went wrong: the last one that holds `message` (what pkg-run-one found telling) or is a
+    /// part of it; failing that the one that looks most like it. `None` when nothing does: then the end tells most.
     pub fn telling(&self, message: &str) -> Option<usize> {
         let wanted = message.trim();
         if !wanted.is_empty() {
-            let found = self.lines().rev().find(|(_, line)| line.contains(wanted));
-            let found = found.or_else(|| {
-                self.lines().rev().find(|(_, line)| line.trim().len() >= 12 && wanted.contains(line.trim()))
-            });
-            if let Some((at, _)) = found {
+            let holds = self.lines().rev().find(|(_, line)| line.contains(wanted));
+            let part = |line: &str| line.len() >= 12 && wanted.contains(line);
+            if let Some((at, _)) = holds.or_else(|| self.lines().rev().find(|(_, line)| part(line.trim()))) {
                 return Some(at);
             }
         }
+        let least = if wanted.is_empty() { 1 } else { 4 };
         let mut best: Option<(u32, usize)> = None;
         for (at, line) in self.lines() {
             let weight = weight(line);
-            if weight > 0 && best.is_none_or(|(w, _)| weight > w) {
+            if weight >= least && best.is_none_or(|(w, _)| weight > w) {
                 best = Some((weight, at));
             }
         }
         best.map(|(_, at)| at)
-            .or_else(|| self.lines().rev().find(|(_, line)| !line.trim().is_empty()).map(|(at, _)| at))
     }
 
     /// The lines around index `at`: `before` and `after` of it, as far as they are there.
@@ -103,7 +101,7 @@ fn weight(line: &str) -> u32 {
     let has = |needle: &str| lower.contains(needle);
     if has("unbound identifier") || has("cannot find") || has("contract violation") || has("undefined;") {
         5
-    } else if has("error:") || has("fatal") || has("killed") || has("exception") || has("out of memory") {
+    } else if has("error:") || has("fatal") || has("killed") || has("exception:") || has("out of memory") {
         4
     } else if has("failure") || has("failed") || has("not found") || has("timeout") || has("timed out") {
         3
@@ -247,6 +245,10 @@ mod tests {
         assert_eq!(log.telling("error: a thing"), Some(1));
         assert_eq!(log.telling(""), Some(2));
         assert_eq!(log.telling("not in the log"), Some(2));
+        assert_eq!(
+            Log::from_text("raco test: 0 exception.rkt\nit failed\n").telling("ended by signal 15"),
+            None
+        );
         assert_eq!(
             log.around(2, 1, 1),
             vec![(1, "error: a thing"), (2, "main.rkt:3:1: foo: unbound identifier"), (3, "  in: foo")]

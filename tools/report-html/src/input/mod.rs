@@ -187,7 +187,8 @@ fn read_text(path: &Path) -> std::result::Result<Vec<u8>, String> {
 fn telling_line(out: &Path, run: &Run) -> Option<String> {
     let failed = run.phases.iter().rev().find(|phase| phase.status == contract::run::PhaseStatus::Fail)?;
     let log = Log::read(&log_path(out, failed.log.as_deref()?)?, SEARCH_BYTES, SEARCH_BYTES).ok()?;
-    let at = log.telling("")?;
+    let last = || log.lines().rev().find(|(_, line)| !line.trim().is_empty()).map(|(at, _)| at);
+    let at = log.telling("").or_else(last)?;
     log.lines().nth(at).map(|(_, line)| crate::model::facts::first_line(line))
 }
 

@@ -1,7 +1,7 @@
 use crate::model::depend::Graph;
 use crate::model::normalise::{is_specific, normalise};
 use contract::report::{Entry, Group, MessageGroup, Verdict};
-use contract::run::Outcome;
+use contract::run::{Cause, Outcome};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The package that a failure comes down to: the end of the chain of blame, followed through failures that only follow from
@@ -26,13 +26,18 @@ pub fn root_of<'a>(name: &'a str, entries: &'a BTreeMap<&str, &Entry>) -> &'a st
     name
 }
 
+/// What is put together by its first cause: regressions, and on a report of one side all failures.
+pub fn is_grouped(entry: &Entry) -> bool {
+    matches!(entry.verdict, Verdict::Regressed | Verdict::Failing)
+}
+
 /// Regressions by first cause: packages whose failure comes down to the same root are together, and so are roots that say the
-/// same. Every regressed package is in exactly one group.
+/// same. Every such package is in exactly one group.
 pub fn groups(entries: &[Entry], graph: &Graph) -> (Vec<Group>, BTreeMap<String, String>) {
     let by_name: BTreeMap<&str, &Entry> =
         entries.iter().map(|entry| (entry.package.as_str(), entry)).collect();
     let mut by_root: BTreeMap<&str, Vec<&Entry>> = BTreeMap::new();
-    for entry in entries.iter().filter(|entry| entry.verdict == Verdict::Regressed) {
+    for entry in entries.iter().filter(|entry| is_grouped(entry)) {
         by_root.entry(root_of(&entry.package, &by_name)).or_default().push(entry);
     }
     // roots that say the same, by code and normalised message; one that says nothing stands for itself
@@ -41,7 +46,10 @@ pub fn groups(entries: &[Entry], graph: &Graph) -> (Vec<Group>, BTreeMap<String,
         let state = by_name.get(root).and_then(|entry| entry.new.as_ref());
         let message = state.map(|state| normalise(&state.message, root)).unwrap_or_default();
         let code = state.map(|state| state.code.clone()).unwrap_or_default();
-        let apart = if is_specific(&message) { String::new() } else { (*root).to_owned() };
+        // limits and signals say the same of whatever they end
+        let own = state.is_some_and(|state| state.cause == Some(Cause::Package) && state.signal.is_none());
+        let apart =
+            if own && code != "limit" && is_specific(&message) { String::new() } else { (*root).to_owned() };
         let key = (code, message, apart);
         by_message.entry(key).or_default().push(root);
     }

@@ -34,7 +34,10 @@ fn answer(report: &Report) -> String {
         return match number(Verdict::Failing) {
             0 if judged == 0 => "Nothing has been run yet.".to_owned(),
             0 => format!("No package fails of {judged}."),
-            n => format!("{n} of {} {}.", packages(judged), verb(n, "fails", "fail")),
+            n if report.groups.len() as u64 == n => {
+                format!("{n} of {} {}.", packages(judged), verb(n, "fails", "fail"))
+            }
+            n => format!("{n} of {} fail{}.", packages(judged), by(&report.groups)),
         };
     }
     let regressed = number(Verdict::Regressed);

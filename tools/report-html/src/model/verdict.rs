@@ -124,7 +124,7 @@ fn not_the_change(old: &State, new: &State, failing: &State, around: &Around) ->
             ),
         ));
     }
-    let soft = failing.cause.filter(|cause| is_soft(*cause))?;
+    let soft = soft_phrase(failing)?;
     if n_old >= around.confirm && n_new >= around.confirm {
         return None;
     }
@@ -133,7 +133,7 @@ fn not_the_change(old: &State, new: &State, failing: &State, around: &Around) ->
         Verdict::Indeterminate,
         format!(
             "{} on the {side} side is neither a success nor a failure of the code; seen {n_old} time{} on the old and {n_new} on the new side, {} each would make it a verdict",
-            cause_phrase(soft),
+            soft,
             if n_old == 1 { "" } else { "s" },
             around.confirm
         ),
@@ -156,6 +156,15 @@ fn chance(old: &State, new: &State, flake: FlakeRate) -> Option<f64> {
 /// Servers come and go without any change of ours.
 fn is_server_trouble(code: &str) -> bool {
     matches!(code, "unreachable" | "refused")
+}
+
+/// What ended it, where a second look may not confirm it: a limit, or a signal that programs do not send themselves.
+fn soft_phrase(state: &State) -> Option<&'static str> {
+    match (state.cause.filter(|cause| is_soft(*cause)), state.signal) {
+        (Some(cause), _) => Some(cause_phrase(cause)),
+        (None, Some(1 | 2 | 9 | 15)) => Some("a signal from outside"),
+        _ => None,
+    }
 }
 
 /// Causes that a second look may not confirm.
@@ -184,8 +193,7 @@ pub fn cause_phrase(cause: Cause) -> &'static str {
 
 /// How two failures compare, and a sentence about it.
 fn trend(old: &State, new: &State) -> (Trend, String) {
-    let soft = |state: &State| state.cause.is_some_and(is_soft);
-    if soft(old) || soft(new) {
+    if soft_phrase(old).is_some() || soft_phrase(new).is_some() {
         return if old.cause == new.cause {
             (Trend::Same, "meets the same limit on both sides".to_owned())
         } else {
@@ -339,6 +347,12 @@ mod tests {
             let (pass, limit) = (state(Outcome::Pass, None, 2), state(Outcome::TestFail, Some(cause), 2));
             assert_eq!(verdict(Some(&pass), Some(&limit), &around), Verdict::Regressed);
         }
+        // nor is what somebody ended from outside
+        let (pass, mut ended) = (state(Outcome::Pass, None, 1), state(Outcome::TestFail, PACKAGE, 1));
+        ended.signal = Some(15);
+        assert_eq!(verdict(Some(&pass), Some(&ended), &around()), Verdict::Indeterminate);
+        ended.signal = Some(11);
+        assert_eq!(verdict(Some(&pass), Some(&ended), &around()), Verdict::Regressed);
         let machine = state(Outcome::BuildFail, Some(Cause::Machine), 9);
         let pass = state(Outcome::Pass, None, 9);
         assert_eq!(verdict(Some(&pass), Some(&machine), &around()), Verdict::Indeterminate);

@@ -28,7 +28,7 @@ pub fn index(
     if !report.groups.is_empty() {
         regressions(&mut h, report, evidence, graph);
     }
-    for verdict in [Verdict::Failing, Verdict::Indeterminate, Verdict::Flaky] {
+    for verdict in [Verdict::Indeterminate, Verdict::Flaky] {
         section(&mut h, report, verdict, label(verdict), |_| true);
     }
     section(&mut h, report, Verdict::StillFailing, "Already failing, and worse now", |e| {

@@ -4,7 +4,7 @@ use crate::model::headline::{count, packages};
 use crate::model::state_phrase;
 use crate::pages::html::{Html, put};
 use crate::pages::{entry, names, package_link, short};
-use contract::report::{Group, Report, Verdict};
+use contract::report::{Entry, Group, Report, Verdict};
 use std::collections::BTreeMap;
 
 /// More groups than this are told in a line each.
@@ -21,10 +21,16 @@ pub fn regressions(
     evidence: &BTreeMap<String, (Excerpt, String)>,
     graph: Option<&Html>,
 ) {
-    let regressed = count(report, Verdict::Regressed);
+    let verdict = if report.old.is_some() { Verdict::Regressed } else { Verdict::Failing };
+    let regressed = count(report, verdict);
+    let title = if report.old.is_some() { "Regressions" } else { "Failures" };
     put!(
         h,
-        "<h2 id=\"regressed\">Regressions <span class=\"n\">",
+        "<h2 id=\"",
+        (verdict.name()),
+        "\">",
+        (title),
+        " <span class=\"n\">",
         (packages(regressed)),
         ", ",
         (report.groups.len())
@@ -67,7 +73,7 @@ pub fn regressions(
 
 fn card(h: &mut Html, report: &Report, group: &Group, evidence: Option<&(Excerpt, String)>) {
     let state = entry(report, &group.example).and_then(|entry| entry.new.as_ref());
-    put!(h, "<article class=\"card regressed\" data-i id=\"", (group.id), "\"><header><h3>");
+    put!(h, "<article class=\"card fail\" data-i id=\"", (group.id), "\"><header><h3>");
     package_link(h, report, "", &group.example);
     if group.roots.len() > 1 {
         put!(h, " and ", (group.roots.len() - 1), " more");
@@ -79,9 +85,9 @@ fn card(h: &mut Html, report: &Report, group: &Group, evidence: Option<&(Excerpt
         h,
         "</h3><span class=\"meta\">",
         (packages(group.size)),
-        " regressed, ",
+        (if report.old.is_some() { " regressed, " } else { " failing, " }),
         (packages(group.dependents)),
-        " depend on "
+        (if group.dependents == 1 { " depends on " } else { " depend on " })
     );
     put!(
         h,
@@ -90,6 +96,9 @@ fn card(h: &mut Html, report: &Report, group: &Group, evidence: Option<&(Excerpt
         (short(&group.title, &group.example)),
         "</p>\n"
     );
+    if let Some(entry) = entry(report, &group.example) {
+        about_example(h, entry);
+    }
     if group.changed {
         put!(h, "<p><strong>This is a changed package itself.</strong></p>");
     } else if !group.suspects.is_empty() {
@@ -168,6 +177,25 @@ fn card(h: &mut Html, report: &Report, group: &Group, evidence: Option<&(Excerpt
     put!(h, "</article>\n");
 }
 
+/// Where it is, which tests it is about, and whether somebody knows.
+fn about_example(h: &mut Html, entry: &Entry) {
+    if let Some(file) = entry.new.as_ref().and_then(|state| state.file.as_ref()) {
+        put!(h, "<p class=\"small\">In <code>", (file));
+        if let Some(line) = entry.new.as_ref().and_then(|state| state.line) {
+            put!(h, ":", (line));
+        }
+        put!(h, "</code>.</p>");
+    }
+    if let Some(known) = &entry.known {
+        put!(h, "<p class=\"small\"><span class=\"chip pending\">known</span> ", (known.reason), " (");
+        put!(h, (known.owner), ", until ", (known.expires), ")</p>");
+    }
+    if !entry.tests_broken.is_empty() {
+        put!(h, "<p class=\"small\">Tests that passed before: <code>");
+        put!(h, (crate::model::differences::some(entry.tests_broken.iter(), 6)), "</code>.</p>");
+    }
+}
+
 /// The telling lines, with the way to the whole log.
 pub fn lines(h: &mut Html, excerpt: &Excerpt, root: &'static str) {
     if excerpt.lines.is_empty() {
@@ -240,10 +268,7 @@ fn tree(h: &mut Html, report: &Report, group: &Group) {
             put!(h, "<p class=\"small\">The tree is cut; all that fell:</p>");
             names(h, report, "", &all, 0);
         } else {
-            put!(
-                h,
-                "<p class=\"small\">The tree is cut; <a href=\"packages.html#v=regressed\">all that regressed</a>.</p>"
-            );
+            put!(h, "<p class=\"small\">The tree is cut; <a href=\"packages.html\">all packages</a>.</p>");
         }
     }
 }

@@ -17,6 +17,8 @@ const DIRS: [&str; 4] = ["packages", "logs", "badges", "feeds"];
 /// synced file by file: a report can be made again, and 20,000 of them would take minutes.
 #[derive(Debug)]
 pub struct Site {
+    /// Held while the report is written: one after the other, never two into each other's files.
+    _lock: File,
     root: PathBuf,
     pub written: AtomicU64,
     pub unchanged: AtomicU64,
@@ -42,9 +44,17 @@ impl Site {
                 Failure::cant_create(format!("cannot make directory \"{}\": {e}", dir.display()))
             })?;
         }
-        fs::write(&marker, "made by report-html; its files may be rewritten and removed\n")
+        let lock = File::options()
+            .create(true)
+            .append(true)
+            .open(&marker)
+            .and_then(|file| {
+                rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive)?;
+                Ok(file)
+            })
             .map_err(|e| Failure::cant_create(format!("cannot write \"{}\": {e}", marker.display())))?;
         Ok(Site {
+            _lock: lock,
             root: root.to_owned(),
             written: AtomicU64::new(0),
             unchanged: AtomicU64::new(0),
@@ -76,6 +86,11 @@ impl Site {
         }
         self.written.fetch_add(1, Relaxed);
         Ok(())
+    }
+
+    /// Takes away what a killed run left beside the pages.
+    pub fn prune_temporary(&self) -> Result<()> {
+        self.prune("", |name| !(name.starts_with('.') && name.ends_with(".tmp")))
     }
 
     /// Takes away files in `dir` that `keep` does not want: pages of packages that are gone, what a killed run left.

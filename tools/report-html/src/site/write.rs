@@ -65,6 +65,7 @@ pub fn write(config: &Config, dir: &Path, report: &Report, graph: &Graph, sides:
 
     let wanted: BTreeSet<String> =
         report.packages.iter().map(|entry| format!("{}.html", file_name(&entry.package))).collect();
+    site.prune_temporary()?;
     site.prune("packages", |name| wanted.contains(name))?;
     site.prune("feeds", |name| feeds.contains(name))?;
     site.prune("badges", |name| badges.contains(name))?;
