@@ -40,7 +40,7 @@ struct Args {
     /// Select names in which a regular expression is found
     #[arg(long = "match", value_name = "REGEX", help_heading = "Select")]
     matching: Vec<String>,
-    /// Select the names in a file, separated by white space (`#` starts a comment)
+    /// Select the names in a file, or - for stdin, separated by white space (`#` starts a comment)
     #[arg(long, value_name = "FILE", help_heading = "Select")]
     names_from: Vec<PathBuf>,
     /// Select every package

@@ -4,6 +4,7 @@
 use crate::lines::summary;
 use crate::run::{Job, Tally};
 use crate::select::{Fate, Member, examine};
+use crate::steps::{Edit, Step};
 use catalog::{ContentId, DirectoryError, Entry, Name, check_item, entry_digest};
 use contract::package::Package;
 use edge::{Context, Done, Exit, Failure, Result, out};
@@ -79,7 +80,10 @@ pub fn edit(job: &mut Job, path: &Path) -> Result<Done> {
     if !job.edits() {
         return Ok(Done::All);
     }
-    let files = directory.changes(&members, &fates, &ranges, &edited)?;
+    let mut files = directory.changes(&members, &fates, &ranges, &edited)?;
+    if job.config.steps.iter().any(|step| matches!(step, Step::Edit(Edit::Keep))) {
+        files.extend(directory.strays(&members)?);
+    }
     if let Some(lock) = lock.filter(|_| !files.is_empty()) {
         replace::replace(lock, &real, &files)?;
     }
@@ -162,6 +166,17 @@ impl Directory {
         let path = self.path.join("pkg").join(name.as_str());
         let text = edge::read_input(&path, MAX_BYTES)?;
         catalog::read_entry(&text).map_err(|error| cannot_read(&path, &error))
+    }
+
+    /// Files in `pkg/` that `pkgs-all` does not know, and that a look-up of one name would find all the same.
+    fn strays(&self, members: &[Member]) -> Result<Files> {
+        if self.all.is_none() || !self.has_files {
+            return Ok(Files::new());
+        }
+        // members are sorted by name
+        let is_known = |name: &Name| members.binary_search_by(|member| member.name.cmp(name)).is_ok();
+        let strays = self.file_names()?.into_iter().filter(|name| !is_known(name));
+        Ok(strays.map(|name| (Path::new("pkg").join(name.as_str()), None)).collect())
     }
 
     /// The files that change.

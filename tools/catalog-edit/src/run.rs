@@ -13,7 +13,8 @@ use std::path::Path;
 const MAX_NAMES_BYTES: u64 = 64 << 20;
 
 pub fn run(mut config: Config) -> Result<Done> {
-    read_names(&mut config.steps)?;
+    let is_filter = config.is_filter();
+    read_names(&mut config.steps, is_filter)?;
     let mut job = Job { config, checkouts: Checkouts::default() };
     if job.config.is_filter() {
         edge::refuse_terminal_stdin("package lines")?;
@@ -46,11 +47,12 @@ fn is_sqlite(path: &Path) -> bool {
 }
 
 /// Fills in the names of `--names-from`.
-fn read_names(steps: &mut [Step]) -> Result<()> {
+fn read_names(steps: &mut [Step], is_filter: bool) -> Result<()> {
     for step in steps {
         let Step::Select(Selector::NamesFrom(path, names)) = step else { continue };
-        if path == Path::new("-") {
-            return Err(Failure::usage("--names-from reads a file: stdin is for package lines"));
+        if path == Path::new("-") && is_filter {
+            return Err(Failure::usage("stdin cannot be both package lines and --names-from")
+                .hint("name the catalog: … | catalog-edit --names-from - DIR"));
         }
         let text = edge::read_input(path, MAX_NAMES_BYTES)?;
         for (at, line) in String::from_utf8_lossy(&text).lines().enumerate() {
