@@ -151,3 +151,40 @@ fn what_a_package_leaves_running_does_not_hold_it_up() {
     assert!(clock.elapsed() < Duration::from_secs(15), "{:?}", clock.elapsed());
     assert_eq!(outcome(dir.path(), "a").as_deref(), Some("pass"));
 }
+
+#[test]
+fn a_signal_to_the_whole_group_writes_no_verdict() {
+    for signal in ["INT", "TERM"] {
+        let dir = site("a");
+        fs::write(dir.path().join("archive/a.test"), "echo \"file main\"; touch started; sleep 60")
+            .expect("written");
+        let common = root().join("tests/cases/pkg-run-one/common");
+        // as from a terminal: everything in the foreground group gets it
+        let script = format!(
+            "setsid pkg-run-one -q --machine m --archive archive --out out --recipe {0}/recipe.json --open {0}/open a & \
+             for i in $(seq 200); do test ! -e \"$(tail -n 1 opened)/downstream/started\" || break; sleep 0.05; done; kill -{signal} -- -$!; wait $!",
+            common.display()
+        );
+        let output = command("bash", dir.path())
+            .args(["-c", &script])
+            .env("OPENED", dir.path().join("opened"))
+            .output()
+            .expect("bash runs");
+        assert!(!output.status.success());
+        assert_eq!(outcome(dir.path(), "a"), None, "{signal}: {}", String::from_utf8_lossy(&output.stderr));
+        let left: Vec<String> = machines(dir.path()).into_iter().filter(|m| Path::new(m).exists()).collect();
+        assert_eq!(left, Vec::<String>::new(), "{signal}: open machines");
+    }
+}
+
+#[test]
+fn what_runs_the_stage_is_killed_once_and_it_runs_again() {
+    let dir = site("a");
+    let script = "echo \"file main\"; n=$(cat /proc/sys/kernel/random/boot_id); echo x >>\"$COUNT\"; \
+                  test $(wc -l <\"$COUNT\") -gt 1 || kill -9 $$; echo 'ok one'";
+    let count = dir.path().join("count");
+    fs::write(dir.path().join("archive/a.test"), script.replace("$COUNT", &count.display().to_string()))
+        .expect("written");
+    assert!(start("a", dir.path(), &["--retry-wait-s", "0.01"]).wait().expect("it ends").success());
+    assert_eq!(outcome(dir.path(), "a").as_deref(), Some("pass"));
+}

@@ -63,6 +63,8 @@ pub struct Tried {
 enum Outcome {
     Tried(Box<Tried>),
     Trouble(String),
+    /// Trouble, or a package that brings it about: the verdict if it comes every time.
+    Suspect(String, Box<Tried>),
     /// A person had the machine: there is no result.
     Visited,
 }
@@ -77,21 +79,23 @@ pub fn variant(
     let mut machine = attempt.machines.iter();
     let mut name = machine.next().map_or("default", |name| name.as_str());
     let (mut troubles_here, mut wait_s) = (0, session.config.retry_wait_s);
-    let mut told = Vec::new();
+    let (mut told, mut suspects) = (Vec::new(), 0);
     for number in first..=first + session.config.retries {
-        match once(session, attempt.variant, name, number, learnt)? {
+        let (text, suspect) = match once(session, attempt.variant, name, number, learnt)? {
             Outcome::Tried(tried) => return Ok(Some(*tried)),
             Outcome::Visited => return Ok(None),
-            Outcome::Trouble(text) => {
-                edge::say::warning(
-                    format!("trouble with machine \"{name}\", attempt {number}: {text}"),
-                    None,
-                );
-                told.push(format!("{name}: {text}"));
-            }
-        }
+            Outcome::Trouble(text) => (text, None),
+            Outcome::Suspect(text, tried) => (text, Some(tried)),
+        };
+        crate::machine::stop::park_if_stopping();
+        edge::say::warning(format!("trouble with machine \"{name}\", attempt {number}: {text}"), None);
+        told.push(format!("{name}: {text}"));
+        suspects += u32::from(suspect.is_some());
         if number == first + session.config.retries {
-            break;
+            match suspect {
+                Some(tried) if suspects == session.config.retries + 1 => return Ok(Some(*tried)),
+                _ => break,
+            }
         }
         troubles_here += 1;
         if troubles_here >= TROUBLES_UNTIL_SPARE
@@ -190,6 +194,10 @@ fn once(
                 return Ok(Outcome::Trouble(text));
             }
             Judgement::Verdict(verdict) => tried.verdict = verdict,
+        }
+        if let Some(text) = seen.last().and_then(|(_, seen)| seen.suspect.clone()) {
+            finish(config, opened);
+            return Ok(Outcome::Suspect(text, Box::new(tried)));
         }
         if tried.verdict.cause.is_some() {
             if config.keyboard == Keyboard::ShellOnFailure {

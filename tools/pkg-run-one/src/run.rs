@@ -29,6 +29,7 @@ fn run_one(config: &Config) -> Result<()> {
         let plan = plan::plan(config, &subject, foregone.as_ref(), &loaded.recipe, &attempts, &limits);
         return edge::out::json_document(&plan);
     }
+    crate::machine::stop::watch();
     let output = Output::open(config, &subject.packages)?;
     let start = record::start(config, &subject, &loaded.recipe.name);
     let run = match foregone {

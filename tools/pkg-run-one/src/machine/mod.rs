@@ -5,5 +5,6 @@ pub mod log;
 pub mod marks;
 pub mod script;
 pub mod stage;
+pub mod stop;
 pub mod testbed;
 pub mod watch;

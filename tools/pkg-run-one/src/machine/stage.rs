@@ -10,7 +10,7 @@ use contract::limits::LimitSet;
 use contract::recipe::Stage;
 use contract::testbed::Usage;
 use std::io::{Read, Write};
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitStatus, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
@@ -94,8 +94,7 @@ pub fn run(order: Order) -> StageSeen {
     let started = std::io::pipe().and_then(|(reader, writer)| {
         let stderr = writer.try_clone()?;
         let mut command = opened.detached(&["sh", "-s"]);
-        // in a group of its own: Ctrl-C on make must not end the package before it ends us
-        let child = command.stdin(Stdio::piped()).stdout(writer).stderr(stderr).process_group(0).spawn()?;
+        let child = command.stdin(Stdio::piped()).stdout(writer).stderr(stderr).spawn()?;
         Ok((reader, child))
     });
     let (reader, mut child) = match started {
@@ -287,7 +286,10 @@ impl<'a> Follow<'a> {
     /// A signal that somebody sent: no fault of a program has it, and the kernel did not kill for want of memory.
     fn killed_from_outside(&mut self, status: ExitStatus) -> Option<i32> {
         const SENT: [i32; 4] = [1, 2, 9, 15];
-        let signal = status.signal().filter(|signal| SENT.contains(signal))?;
+        // that of a command inside comes as an exit status
+        let inside =
+            status.code().filter(|_| matches!(self.phase().end, End::Broken { .. })).map(|code| code - 128);
+        let signal = status.signal().or(inside).filter(|signal| SENT.contains(signal))?;
         let before = self.seen.phases[0].before.memory_kills.unwrap_or(0);
         (self.usage().memory_kills.unwrap_or(0) <= before).then_some(signal)
     }
@@ -307,18 +309,11 @@ impl<'a> Follow<'a> {
             self.end_phase(End::Broken { exit_code: status.code(), signal: status.signal() });
         }
         crate::machine::stop::park_if_stopping();
-        if let Some(signal) = status.signal() {
-            // the signal of a command inside comes as an exit status; this one met what runs it
-            let exec = self.opened.testbed.exec.first().map_or("", |word| word);
-            self.seen.suspect = Some(format!("signal {signal} ended {exec}, which ran the stage"));
-        }
         if !status.success() || !self.seen.done {
             if !self.opened.is_alive() {
                 self.seen.trouble.get_or_insert_with(|| "the machine was gone".to_owned());
             } else if let Some(signal) = self.killed_from_outside(status) {
-                self.seen
-                    .trouble
-                    .get_or_insert_with(|| format!("the command in it was ended by signal {signal}"));
+                self.seen.suspect = Some(format!("the command in it was ended by signal {signal}"));
             } else if stage.marks && self.seen.marks.is_empty() && matches!(status.code(), Some(126 | 127)) {
                 let text =
                     format!("the machine cannot run \"{}\"", stage.run.first().map_or("", |word| word));

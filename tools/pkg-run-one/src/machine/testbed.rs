@@ -5,6 +5,7 @@ use contract::limits::LimitSet;
 use contract::testbed::{Testbed, Usage};
 use edge::{Cleanup, Exit, Failure};
 use std::io::Read;
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
@@ -155,10 +156,18 @@ impl Opened {
         command
     }
 
+    /// The same in a process group of its own: a Ctrl-C at the terminal is for this program, which then closes the
+    /// machine; it must not end the command first and look like a package that crashed.
+    pub fn detached(&self, argv: &[&str]) -> Command {
+        let mut command = self.command(argv);
+        command.process_group(0);
+        command
+    }
+
     /// Content of a file inside.
     pub fn fetch(&self, path: &str, max_bytes: u64) -> Result<Vec<u8>, String> {
         let mut child = self
-            .command(&["cat", "--", path])
+            .detached(&["cat", "--", path])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -234,6 +243,7 @@ enum RunError {
 fn run(argv: &[String], limit_s: u64) -> Result<Output, RunError> {
     let mut child = Command::new(&argv[0])
         .args(&argv[1..])
+        .process_group(0)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -124,6 +124,7 @@ impl Output {
 
     /// The logs take their place, then the result: with it the run counts.
     pub fn commit(self, run: &Run) -> Result<()> {
+        crate::machine::stop::park_if_stopping();
         let place = self.out.join("logs").join(&self.packages[0]);
         let _ = fs::rename(&place, self.scratch.join("old"));
         fs::rename(self.scratch.join("logs"), &place).map_err(|error| cannot("write", &place, &error))?;
