@@ -389,3 +389,22 @@ fn a_server_that_never_answers_is_given_up() {
     assert!(started.elapsed() < Duration::from_secs(5));
     assert_eq!(tree(&scratch.path().join("cat")), tree(&sample()));
 }
+
+#[test]
+fn between_two_catalog_copies_the_content_has_one_id() {
+    let scratch = scratch();
+    let scratch = scratch.path();
+    program("catalog-copy");
+    let edit =
+        format!("catalog-edit --repo racket/gui --to me/fork#b --commit {SHA} --match '^loop' --remove");
+    let script = format!(
+        "cp -r '{}' direct && {edit} direct > direct.json
+         catalog-copy '{}' - | {edit} | catalog-copy - piped > piped.json
+         jq -r .catalog_id direct.json piped.json | uniq | wc -l
+         catalog-copy piped - | catalog-edit --all --explain | catalog-copy - explained > explained.json
+         catalog-edit --all --dry-run --set x=null explained | jq -r .catalog_id > a; jq -r .catalog_id piped.json | cmp a - && echo same",
+        sample().display(),
+        sample().display()
+    );
+    assert_eq!(sh_ok(&script, scratch), "1\nsame\n");
+}
