@@ -186,7 +186,10 @@ fn parse_real(text: &str, radix: u32, exactness: Exactness) -> Parsed<Real> {
     };
     if mark == Some(b't') && exponent.is_some() {
         return match exactness {
-            Exactness::AsWritten if slash.is_none() => Some(Ok(Real::Extended(text.to_owned()))),
+            // written in another radix it would not read back
+            Exactness::AsWritten if slash.is_none() && radix == 10 => {
+                Some(Ok(Real::Extended(text.to_owned())))
+            }
             _ => None,
         };
     }

@@ -132,7 +132,7 @@ impl Read for Dribble<'_> {
 fn a_stream_gives_what_a_whole_read_gives() {
     let mut hash = Hash::new(HashKind::Equal);
     for n in 0..3000usize {
-        let size = if n % 500 == 499 { 600_000 } else { n % 300 };
+        let size = if n % 1000 == 999 { 200_000 } else { n % 100 };
         let value =
             Value::List(vec![Value::Int(n as i64), Value::String("λ\"x".repeat(size)), Value::symbol("|")]);
         hash.items.push((Value::String(format!("key {n}")), value));
