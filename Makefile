@@ -7,7 +7,7 @@ TOOLS = catalog-copy catalog-edit pkg-archive site-serve vm-snapshot pkg-run-one
 BIN = target/release
 
 # programs the tests drive, with the Debian packages they come in
-TEST_NEEDS = git jq curl=curl python3=python3 racket mandoc shellcheck cc=gcc \
+TEST_NEEDS = git jq openssl curl=curl python3=python3 racket mandoc shellcheck cc=gcc \
 	setpriv=util-linux ip=iproute2 tidy chromium zip unzip=unzip sqlite3=sqlite3
 
 .PHONY: help build check test demo bench install uninstall man-lint lint clean
