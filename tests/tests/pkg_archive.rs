@@ -423,3 +423,30 @@ fn links_in_a_directory_become_copies_or_are_refused() {
     let names = tests::sh_ok("unzip -Z1 archive/pkgs/inside.zip | tr '\\n' ' '", dir);
     assert_eq!(names, "dir/ dir/file file info.rkt main.rkt sub/ sub/file ");
 }
+
+#[test]
+fn a_full_disk_leaves_the_old_archive() {
+    let test = "a_full_disk_leaves_the_old_archive";
+    if !tests::require(test, &["unshare", "mount"]) {
+        return;
+    }
+    let scratch = tempfile::tempdir().unwrap();
+    let dir = scratch.path();
+    if !tests::sh("unshare -m mount -t tmpfs none /mnt", dir).status.success() {
+        return tests::skip(test, "mounting is not permitted");
+    }
+    for n in 0..20 {
+        package(dir, &format!("p{n:02}"), "", "#lang racket/base\n");
+    }
+    let script = "mkdir small; mount -t tmpfs -o size=900k none small; pkg-archive -q cat small/archive > out; cp -a small/archive before; \
+         for p in pkgs/*; do head -c 200000 /dev/urandom > $p/data; done; \
+         code=0; pkg-archive -q cat small/archive || code=$?; echo code $code; \
+         cmp before/manifest.jsonl small/archive/manifest.jsonl; diff -r before/catalog small/archive/catalog; \
+         ls -A small/archive/pkgs | sed -n 's/.*tmp$/left over/p'; rm pkgs/*/data; pkg-archive -q cat small/archive > out; tail -n 1 out; \
+         diff -r before/pkgs small/archive/pkgs";
+    fs::write(dir.join("script"), script).unwrap();
+    let out = tests::sh_ok("unshare -m sh -eu script", dir);
+    assert!(out.contains("code 73"), "{out}");
+    assert!(!out.contains("left over"), "{out}");
+    assert_eq!(summary(&out)["failed"], json!(0), "{out}");
+}

@@ -199,6 +199,48 @@ fn a_dead_host_is_not_asked_two_thousand_times() {
     assert!(started.elapsed() < Duration::from_secs(30), "{:?}", started.elapsed());
 }
 
+#[test]
+fn what_was_fetched_before_a_kill_is_not_fetched_again() {
+    if !tests::require("what_was_fetched_before_a_kill", &["zip", "tar"]) {
+        return;
+    }
+    let scratch = tempfile::tempdir().unwrap();
+    let dir = scratch.path();
+    let (body, sha1) = real_archives(dir)["a.zip"].clone();
+    let liar = Liar::start();
+    let mut lines = String::new();
+    for n in 0..20 {
+        liar.on(&format!("/p{n}.zip"), [Lie::body(body.clone())]);
+        lines += &line(&format!("p{n}"), &liar.url(&format!("/p{n}.zip")), &sha1);
+    }
+    liar.on("/slow.zip", [Lie::Silence]);
+    lines += &line("slow", &liar.url("/slow.zip"), &sha1);
+    fs::write(dir.join("lines"), &lines).unwrap();
+    let mut child = tests::command(tests::program("pkg-archive"), dir)
+        .args(["-q", "--no-cache", "-", "archive"])
+        .stdin(fs::File::open(dir.join("lines")).unwrap())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let started = Instant::now();
+    // the journal is written after the files
+    let noted = || {
+        fs::read_to_string(dir.join("archive/.pkg-archive/journal.jsonl")).unwrap_or_default().lines().count()
+    };
+    while noted() < 20 && started.elapsed() < Duration::from_secs(20) {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    // and its last line may be half written
+    tests::sh_ok("printf '{\"making\":1,\"pack' >> archive/.pkg-archive/journal.jsonl", dir);
+    liar.on("/slow.zip", [Lie::body(body)]);
+    let ran = archive(dir, &lines, &["--no-cache"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    assert!((0..20).all(|n| liar.count(&format!("/p{n}.zip")) == 1), "fetched again");
+    assert!(!dir.join("archive/.pkg-archive/journal.jsonl").exists());
+}
+
 /// Python makes what no honest program would.
 const HARMFUL: &str = r##"
 import zipfile, tarfile, io, struct, zlib, os

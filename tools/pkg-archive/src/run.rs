@@ -87,13 +87,21 @@ pub fn run(mut config: Config) -> Result<Done> {
     Ok(if summary.failed > 0 { Done::No } else { Done::All })
 }
 
+/// Failures told one by one; a dead network must not scroll everything else away.
+const FAILURES_TOLD_MAX: usize = 20;
+
 /// What a person wants to know at the end.
 fn tell(report: &[Archived], summary: &ArchiveSummary) {
-    for record in report.iter().filter(|record| record.status == Status::Failed) {
+    let failed = || report.iter().filter(|record| record.status == Status::Failed);
+    for record in failed().take(FAILURES_TOLD_MAX) {
         edge::say::warning(
             format!("cannot archive \"{}\": {}", record.package, record.message.as_deref().unwrap_or("")),
             None,
         );
+    }
+    if let Some(more) = failed().count().checked_sub(FAILURES_TOLD_MAX + 1) {
+        let hint = "each has its record in the output and in failed/";
+        edge::say::warning(format!("cannot archive {} more", more + 1), Some(hint));
     }
     edge::say::info(format!(
         "{} packages: {} archived, {} unchanged, {} failed, {} removed, {} in the installation",
