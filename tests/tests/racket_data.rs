@@ -103,8 +103,8 @@ fn has_unsorted_hash(value: &Value) -> bool {
         Value::Hash(hash) => {
             let class = |key: &Value| match key {
                 Value::Int(_) => 1,
-                // neither complex numbers nor NaN have an order
-                Value::Number(text) if !text.ends_with('i') && text != "+nan.0" => 1,
+                // neither complex numbers nor NaN have an order, and extended ones are not sorted
+                Value::Number(text) if !text.ends_with('i') && !text.contains('t') && text != "+nan.0" => 1,
                 Value::Symbol(_) => 2,
                 Value::Keyword(_) => 3,
                 Value::String(_) => 4,

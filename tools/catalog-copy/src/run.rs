@@ -51,7 +51,10 @@ fn check_before_anything_is_read(config: &Config) -> Result<bool> {
             Source::Sqlite(path) | Source::Json(path) => (path, "file"),
             Source::Http(_) | Source::Stdin => continue,
         };
-        let right = if kind == "file" { path.is_file() } else { path.is_dir() };
+        let right = match kind {
+            "file" => path.is_file(),
+            _ => path.is_dir() || read::directory::is_all(path),
+        };
         if !right {
             let failure =
                 Failure::unavailable(format!("cannot read catalog \"{}\": no such {kind}", path.display()));

@@ -8,12 +8,16 @@ use edge::{Failure, Result, progress, say};
 use racket_data::{HashStream, Limits, StreamError, read_within};
 use std::fs::File;
 use std::io::{ErrorKind, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Adds the entries of the catalog in a directory; relative sources become absolute.
 pub fn read(path: &Path, into: &mut Gatherer) -> Result<()> {
-    let base = base_url(path, true);
-    let all = path.join("pkgs-all");
+    let (directory, all) = match is_all(path) {
+        true => (path.parent().unwrap_or(path).to_owned(), path.to_owned()),
+        false => (path.to_owned(), path.join("pkgs-all")),
+    };
+    let directory = if directory.as_os_str().is_empty() { PathBuf::from(".") } else { directory };
+    let base = base_url(&directory, true);
     match File::open(&all) {
         Ok(file) => {
             say::detail(format!("reading {}", all.display()));
@@ -23,6 +27,11 @@ pub fn read(path: &Path, into: &mut Gatherer) -> Result<()> {
         Err(error) if error.kind() == ErrorKind::NotFound => read_each(path, &base, into),
         Err(error) => Err(cannot_read(&all, &error)),
     }
+}
+
+/// A file `pkgs-all` stands for the directory that it is in.
+pub fn is_all(path: &Path) -> bool {
+    path.ends_with("pkgs-all") && path.is_file()
 }
 
 /// Adds the entries of a `pkgs-all`: a hash of strings to hashes. `shown` is its place for messages, `base` what
