@@ -1,6 +1,7 @@
 //! Building hash tables: the last of equal keys wins, also in a table of a hundred thousand.
 
 use crate::{Hash, HashKind, Value, write};
+use std::cmp::Ordering;
 use std::collections::HashMap;
 
 /// Up to here looking at every key is quicker than an index.
@@ -8,18 +9,26 @@ const SMALL: usize = 24;
 
 pub(crate) struct HashBuilder {
     hash: Hash,
+    /// The keys so far ascend, as in everything that Racket wrote: then a greater one is a new one.
+    ascending: bool,
     /// Written form of the key to its place, once there are more than [`SMALL`].
-    index: HashMap<String, usize>,
+    index: Option<HashMap<String, usize>>,
 }
 
 impl HashBuilder {
     pub fn new(kind: HashKind) -> HashBuilder {
-        HashBuilder { hash: Hash::new(kind), index: HashMap::new() }
+        HashBuilder { hash: Hash::new(kind), ascending: true, index: None }
     }
 
     pub fn insert(&mut self, key: Value, value: Value) {
         let kind = self.hash.kind;
         let items = &mut self.hash.items;
+        if self.ascending {
+            if items.last().is_none_or(|(last, _)| compare_names(last, &key) == Some(Ordering::Less)) {
+                return items.push((key, value));
+            }
+            self.ascending = false;
+        }
         if items.len() < SMALL {
             match items.iter_mut().find(|(old, _)| same_key(kind, old, &key)) {
                 Some((_, old)) => *old = value,
@@ -27,15 +36,12 @@ impl HashBuilder {
             }
             return;
         }
-        if self.index.is_empty() {
-            for (at, (key, _)) in items.iter().enumerate() {
-                if comparable(kind, key) {
-                    self.index.insert(write(key), at);
-                }
-            }
-        }
+        let index = self.index.get_or_insert_with(|| {
+            let keys = items.iter().enumerate().filter(|(_, (key, _))| comparable(kind, key));
+            keys.map(|(at, (key, _))| (write(key), at)).collect()
+        });
         if comparable(kind, &key) {
-            let at = *self.index.entry(write(&key)).or_insert(items.len());
+            let at = *index.entry(write(&key)).or_insert(items.len());
             if at < items.len() {
                 items[at].1 = value;
                 return;
@@ -46,6 +52,15 @@ impl HashBuilder {
 
     pub fn finish(self) -> Hash {
         self.hash
+    }
+}
+
+fn compare_names(one: &Value, other: &Value) -> Option<Ordering> {
+    match (one, other) {
+        (Value::String(one), Value::String(other)) | (Value::Symbol(one), Value::Symbol(other)) => {
+            Some(one.cmp(other))
+        }
+        _ => None,
     }
 }
 

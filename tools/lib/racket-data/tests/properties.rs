@@ -181,6 +181,8 @@ fn a_large_hash_takes_time_in_proportion() {
         assert!(value == other);
         start.elapsed().as_secs_f64()
     };
+    let lists: String = (0..50_000).map(|n| format!("(({n}) . {n})")).collect();
+    assert!(read(format!("#hasheq({lists})").as_bytes()).is_ok());
     time(1000);
     let (small, large) = (time(20_000), time(80_000));
     assert!(large < 40.0 * small + 0.5, "{small} s and {large} s");
