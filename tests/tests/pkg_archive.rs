@@ -450,3 +450,42 @@ fn a_full_disk_leaves_the_old_archive() {
     assert!(!out.contains("left over"), "{out}");
     assert_eq!(summary(&out)["failed"], json!(0), "{out}");
 }
+
+#[test]
+fn rules_follow_platform_and_past_durations() {
+    let scratch = tempfile::tempdir().unwrap();
+    let dir = scratch.path();
+    for name in ["fast", "slow", "usual", "win", "user"] {
+        package(dir, name, "", "#lang racket/base\n");
+    }
+    fs::write(
+        dir.join("pkgs/user/info.rkt"),
+        "#lang info\n(define deps '((\"win\" #:platform windows) (\"fast\" #:platform #rx\"linux\")))\n",
+    )
+    .unwrap();
+    fs::create_dir(dir.join("results")).unwrap();
+    for (name, wall_s) in [("fast", 1.0), ("slow", 500.0)] {
+        let run = json!({"kind": "run", "v": 1, "packages": [name], "catalog_id": "", "recipe": "racket", "outcome": "pass",
+            "phases": [], "started": "2026-11-21T00:00:00Z", "wall_s": wall_s});
+        fs::write(dir.join("results").join(format!("{name}.json")), run.to_string()).unwrap();
+    }
+    fs::write(dir.join("results/other.json"), "{}").unwrap();
+    let rules = |options: &str| {
+        tests::sh_ok(
+            &format!("pkg-archive -q {options} cat archive > /dev/null; cat archive/packages.mk"),
+            dir,
+        )
+    };
+    let order = |text: &str| {
+        let list =
+            text.split("PACKAGES := \\\n").nth(1).unwrap().split("\nRESULTS").next().unwrap().to_owned();
+        list.replace(" \\\n", "").split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    let all = rules("");
+    assert!(all.contains("results/win.json\n\t$(call run_packages,user)"), "{all}");
+    assert_eq!(order(&all), "fast win slow user usual");
+    let linux = rules("--platform x86_64-linux --durations results");
+    assert!(!linux.contains("results/win.json\n\t$(call run_packages,user)"), "{linux}");
+    assert_eq!(order(&linux), "slow fast user usual win");
+    assert_eq!(tests::sh("pkg-archive -q --durations nowhere cat archive", dir).status.code(), Some(69));
+}

@@ -190,3 +190,84 @@ fn plt_archives_are_read() {
         dir,
     );
 }
+
+/// Expressions for `deps`, each with what else the file defines: what Racket makes of them is what we make of them.
+const EXPRESSIONS: &[(&str, &str)] = &[
+    ("", "(list \"a\" '(\"b\" #:version \"1.0\"))"),
+    ("(define version \"2.3\")", "`(\"a\" (\"b\" #:version ,version) ,@(list \"c\" \"d\"))"),
+    ("(define x '(\"a\" \"b\" \"c\"))", "(append (cdr x) (list (car x)))"),
+    ("", "(reverse (list* \"a\" \"b\" '(\"c\")))"),
+    ("(define on? #t)", "(if on? '(\"yes\") '(\"no\"))"),
+    ("", "(if (equal? '(1 \"2\") (list 1 \"2\")) (list \"same\") (list \"other\"))"),
+    ("", "(list (string-append \"a\" \"-\" \"b\"))"),
+    ("", "(cons \"a\" (cons \"b\" '()))"),
+    ("", "`(\"a\" . ,(list \"b\"))"),
+    ("", "'[\"a\" {\"b\" #:platform windows}]"),
+    ("", "'((\"a\" #:platform #rx\"^win\" #:version \"1.0\") (\"b\" #:platform \"x86_64-linux\"))"),
+    ("", "(if (getenv \"NO_SUCH_VARIABLE_HERE\") '(\"yes\") '(\"no\"))"),
+    (
+        "(define h (make-immutable-hash '((a . 1))))",
+        "(if (equal? (hash-set h 'a 2) (hash 'a 2)) '(\"yes\") '(\"no\"))",
+    ),
+    ("", "(list (path->string (build-path \"x\")))"),
+    ("", "'(\"http://example.org/some/where.zip\" \"git://github.com/u/v?path=w\" \"a\")"),
+    ("(define list '(\"shadowed\"))", "list"),
+    ("#| (define deps 1) |# #;(define deps 2)", "'(\"a\") ; end"),
+    ("", "(quote ())"),
+];
+
+#[test]
+fn info_files_mean_what_racket_makes_of_them() {
+    if !tests::require("info_files_mean_what_racket_makes", &["racket"]) {
+        return;
+    }
+    let scratch = tempfile::tempdir().unwrap();
+    let dir = scratch.path();
+    fs::create_dir_all(dir.join("cat/pkg")).unwrap();
+    for (at, (before, expression)) in EXPRESSIONS.iter().enumerate() {
+        for (form, text) in [
+            ("lang", format!("; a comment\n#lang info\n{before}\n(define deps {expression}\n)")),
+            (
+                "module",
+                format!(
+                    "(module info setup/infotab (#%module-begin {before}\n (define deps {expression}\n)))"
+                ),
+            ),
+        ] {
+            let name = format!("p{at:02}-{form}");
+            fs::create_dir_all(dir.join("pkgs").join(&name)).unwrap();
+            fs::write(dir.join("pkgs").join(&name).join("info.rkt"), text).unwrap();
+            fs::write(
+                dir.join("cat/pkg").join(&name),
+                format!("#hash((source . \"../pkgs/{name}\") (checksum . \"\"))"),
+            )
+            .unwrap();
+        }
+    }
+    let ask = r##"#lang racket/base
+      (require setup/getinfo pkg/name racket/list)
+      (define (field kw d) (let ([m (and (pair? d) (memq kw d))]) (if m (format "~s" (cadr m)) "-")))
+      (for ([d (sort (map path->string (directory-list "pkgs")) string<?)])
+        (define deps ((get-info/full (build-path (current-directory) "pkgs" d)) 'deps))
+        (printf "~a" d)
+        (for ([x deps])
+          (printf " ~a/~a/~a" (package-source->name (if (pair? x) (car x) x)) (field '#:version x) (field '#:platform x)))
+        (newline))"##;
+    fs::write(dir.join("ask.rkt"), ask).unwrap();
+    let theirs = tests::sh_ok("racket ask.rkt", dir);
+    assert_eq!(theirs.lines().count(), 2 * EXPRESSIONS.len());
+    tests::sh_ok("pkg-archive -q cat archive > /dev/null", dir);
+    let manifest = fs::read_to_string(dir.join("archive/manifest.jsonl")).unwrap();
+    for (line, their) in manifest.lines().zip(theirs.lines()) {
+        let record: serde_json::Value = serde_json::from_str(line).unwrap();
+        let mut our = record["package"].as_str().unwrap().to_owned();
+        for dependency in record["dependencies"].as_array().unwrap() {
+            let version =
+                dependency["version"].as_str().map_or("-".to_owned(), |version| format!("\"{version}\""));
+            let platform = dependency["platform"].as_str().unwrap_or("-");
+            our += &format!(" {}/{version}/{platform}", dependency["name"].as_str().unwrap());
+        }
+        assert_eq!(our, their, "{}", record["findings"]);
+        assert_eq!(record["dependencies_from"], "info");
+    }
+}

@@ -15,8 +15,14 @@ pub fn read(dir: &Path) -> Result<BTreeMap<String, f64>> {
         if entry.path().extension().is_none_or(|extension| extension != "json") {
             continue;
         }
-        let Ok(run) = contract::read::<Run>(&fs::read(entry.path()).unwrap_or_default()) else { continue };
-        let wall_s: f64 = run.phases.iter().map(|phase| phase.wall_s).sum();
+        let run = match contract::read::<Run>(&fs::read(entry.path()).unwrap_or_default()) {
+            Ok(run) => run,
+            Err(error) => {
+                edge::say::detail(format!("no duration in \"{}\": {error}", entry.path().display()));
+                continue;
+            }
+        };
+        let wall_s = run.wall_s;
         for package in run.packages {
             durations_s.insert(package, wall_s);
         }

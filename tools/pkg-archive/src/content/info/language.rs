@@ -76,12 +76,6 @@ fn evaluate(forms: &[Value]) -> Result<Info, BadInfo> {
             Some([define, Value::Symbol(name), value]) if define.as_symbol() == Some("define") => {
                 (name, value)
             }
-            Some([define, Value::List(names), value]) if define.as_symbol() == Some("define-values") => {
-                match names.as_slice() {
-                    [Value::Symbol(name)] => (name, value),
-                    _ => return Err(BadInfo::Definition(racket_data::write(form))),
-                }
-            }
             _ => return Err(BadInfo::Definition(racket_data::write(form))),
         };
         let value = machine.value(value);
@@ -444,6 +438,7 @@ mod tests {
         assert!(field("(module m racket/base)", "a").contains("written in racket/base"));
         assert!(field("", "a").starts_with("bad: line 1"));
         assert!(field(&lang("(define a 1"), "a").starts_with("bad:"));
+        assert!(field(&lang("(define-values (a) 1)"), "a").contains("not a well-formed definition"));
         assert!(field(&lang("(display 1)"), "a").contains("not a well-formed definition: (display 1)"));
         assert!(field(&lang("(define a 1)(define a 2)"), "a").contains("duplicate definition of a"));
     }
