@@ -43,7 +43,8 @@ TO ?=
 CHECKOUT ?=
 EDIT ?= $(if $(CHECKOUT),$(CHANGED) --to-checkout '$(CHECKOUT)',$(if $(TO),$(CHANGED) --to '$(TO)'))
 DEPTH ?=
-AFFECTED ?= $(if $(CHANGED),$(CHANGED) --with-dependents $(if $(DEPTH),--depth $(DEPTH)),--all)
+# by name, because the edited catalog no longer serves them from the repository that CHANGED names
+AFFECTED ?= $(if $(CHANGED),--names-from $(WORK)/changed --with-dependents $(if $(DEPTH),--depth $(DEPTH)),--all)
 EXCEPT ?=
 MACHINES ?= machines.json
 MACHINE ?= racket
@@ -129,6 +130,8 @@ archives: $(WORK)/catalog/pkgs-all state
 	@catalog-copy $(Q) $(WORK)/catalog $(WORK)/new/catalog.made >/dev/null
 	@$(if $(strip $(EDIT)),catalog-edit $(Q) $(EDIT) $(WORK)/new/catalog.made >$(WORK)/new/edit.jsonl,:)
 	@rm -rf $(WORK)/new/catalog && mv $(WORK)/new/catalog.made $(WORK)/new/catalog
+	@$(if $(CHANGED),catalog-edit $(Q) $(CHANGED) $(WORK)/catalog >$(WORK)/changed.jsonl \
+		&& jq -r .name $(WORK)/changed.jsonl >$(WORK)/changed,:)
 	@for side in $(SIDES); do \
 		from=$(WORK)/catalog; test $$side = old || from=$(WORK)/new/catalog; \
 		catalog-edit $(Q) $(AFFECTED) $(if $(EXCEPT),--except $(EXCEPT)) $$from | jq -r .name >$(WORK)/$$side/affected || exit; \
