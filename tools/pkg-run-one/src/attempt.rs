@@ -245,8 +245,8 @@ fn bring_home(opened: &Opened, seen: &mut StageSeen, tried: &mut Tried, output: 
             continue;
         }
         match opened.fetch(&file, MAX_ZIP_BYTES) {
-            Ok(zip) if salvage => tried.salvaged.push(output.keep_salvage(&package, &zip)?),
-            Ok(zip) => tried.built.push(output.keep_built(&package, &zip)?),
+            Ok(zip) if salvage => tried.salvaged.push(output.keep_salvage(&package, &file, &zip)?),
+            Ok(zip) => tried.built.push(output.keep_built(&package, &file, &zip)?),
             Err(_) if salvage => {}
             Err(text) => {
                 let text = format!("cannot fetch the built package from the machine: {text}");

@@ -8,16 +8,37 @@ use std::path::Path;
 
 /// Built-in recipes: name, document without files, files. A new one is a directory and a line here.
 type BuiltIn = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
-const BUILT_IN: &[BuiltIn] = &[(
-    "racket",
-    include_str!("recipes/racket.json"),
-    &[
-        ("marks.rkt", include_str!("recipes/racket/marks.rkt")),
-        ("catalogs.rkt", include_str!("recipes/racket/catalogs.rkt")),
-        ("build.rkt", include_str!("recipes/racket/build.rkt")),
-        ("test.rkt", include_str!("recipes/racket/test.rkt")),
-    ],
-)];
+const BUILT_IN: &[BuiltIn] = &[
+    (
+        "racket",
+        include_str!("recipes/racket.json"),
+        &[
+            ("marks.rkt", include_str!("recipes/racket/marks.rkt")),
+            ("catalogs.rkt", include_str!("recipes/racket/catalogs.rkt")),
+            ("build.rkt", include_str!("recipes/racket/build.rkt")),
+            ("test.rkt", include_str!("recipes/racket/test.rkt")),
+        ],
+    ),
+    (
+        "cargo",
+        include_str!("recipes/cargo.json"),
+        &[
+            ("marks.sh", include_str!("recipes/marks.sh")),
+            ("cargo.sh", include_str!("recipes/cargo/cargo.sh")),
+            ("build.sh", include_str!("recipes/cargo/build.sh")),
+            ("test.sh", include_str!("recipes/cargo/test.sh")),
+        ],
+    ),
+    (
+        "command",
+        include_str!("recipes/command.json"),
+        &[
+            ("marks.sh", include_str!("recipes/marks.sh")),
+            ("build.sh", include_str!("recipes/command/build.sh")),
+            ("test.sh", include_str!("recipes/command/test.sh")),
+        ],
+    ),
+];
 
 /// Largest recipe file.
 const MAX_BYTES: u64 = 16 << 20;

@@ -79,34 +79,39 @@ impl Output {
         Ok(Some(format!("logs/{}/{name}", self.packages[0])))
     }
 
-    /// Puts a package in built form into the built catalog, from where other machines install it.
-    pub fn keep_built(&self, package: &str, zip: &[u8]) -> Result<Built> {
-        let checksum = sha1_hex(zip);
-        let path = self.built.join("pkgs").join(format!("{package}.zip"));
-        let sum = self.built.join("pkgs").join(format!("{package}.zip.CHECKSUM"));
-        let entry = format!(
-            "#hash((author . \"\") (checksum . \"{checksum}\") (description . \"\") (name . \"{package}\") (source . \"../pkgs/{package}.zip\"))"
-        );
-        put(&self.built_scratch, &path, zip)?;
+    /// Puts a package in built form among the built packages, from where other machines install it; a zip file also
+    /// into the catalog. `file` is its name in the machine: what follows the package's name is kept.
+    pub fn keep_built(&self, package: &str, file: &str, data: &[u8]) -> Result<Built> {
+        let checksum = sha1_hex(data);
+        let name = built_name(package, file);
+        let path = self.built.join("pkgs").join(&name);
+        let sum = self.built.join("pkgs").join(format!("{name}.CHECKSUM"));
+        put(&self.built_scratch, &path, data)?;
         put(&self.built_scratch, &sum, checksum.as_bytes())?;
-        put(&self.built_scratch, &self.built.join("catalog/pkg").join(package), entry.as_bytes())?;
+        if name.ends_with(".zip") {
+            let entry = format!(
+                "#hash((author . \"\") (checksum . \"{checksum}\") (description . \"\") (name . \"{package}\") (source . \"../pkgs/{package}.zip\"))"
+            );
+            put(&self.built_scratch, &self.built.join("catalog/pkg").join(package), entry.as_bytes())?;
+        }
         Ok(Built { package: package.to_owned(), zip: self.shown(&path), checksum })
     }
 
     /// Keeps what a failed build left, where nothing installs from.
-    pub fn keep_salvage(&self, package: &str, zip: &[u8]) -> Result<Built> {
-        let path = self.out.join("salvage/pkgs").join(format!("{package}.zip"));
-        put(&self.scratch, &path, zip)?;
-        Ok(Built { package: package.to_owned(), zip: self.shown(&path), checksum: sha1_hex(zip) })
+    pub fn keep_salvage(&self, package: &str, file: &str, data: &[u8]) -> Result<Built> {
+        let path = self.out.join("salvage/pkgs").join(built_name(package, file));
+        put(&self.scratch, &path, data)?;
+        Ok(Built { package: package.to_owned(), zip: self.shown(&path), checksum: sha1_hex(data) })
     }
 
     /// A failed package has no built form, whatever an earlier run left. The catalog entry goes first.
     pub fn drop_built(&self, package: &str) -> Result<()> {
-        let paths = [
-            self.built.join("catalog/pkg").join(package),
-            self.built.join("pkgs").join(format!("{package}.zip.CHECKSUM")),
-            self.built.join("pkgs").join(format!("{package}.zip")),
-        ];
+        let pkgs = self.built.join("pkgs");
+        let mut paths = vec![self.built.join("catalog/pkg").join(package)];
+        for ending in [".zip", ".tar.gz", ".tar", ".crate"] {
+            paths.push(pkgs.join(format!("{package}{ending}.CHECKSUM")));
+            paths.push(pkgs.join(format!("{package}{ending}")));
+        }
         for path in paths {
             match fs::remove_file(&path) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -138,6 +143,12 @@ impl Output {
         drop(self.clean);
         Ok(())
     }
+}
+
+/// `PACKAGE.zip`, or with the ending that the file has.
+fn built_name(package: &str, file: &str) -> String {
+    let ending = [".tar.gz", ".tar", ".crate"].into_iter().find(|ending| file.ends_with(ending));
+    format!("{package}{}", ending.unwrap_or(".zip"))
 }
 
 /// Writes a file whole or not at all: in `scratch`, synced, then renamed to its place.
