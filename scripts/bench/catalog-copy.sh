@@ -1,6 +1,7 @@
 #!/bin/sh
 # catalog-copy.sh - catalog-copy against raco pkg catalog-copy, in turn, on 2,500 entries with every key that the public
 # index writes; then what only we can do: 100,000 entries from stream to stream. Medians of ROUNDS (7).
+# Works in memory (/dev/shm) unless TMPDIR says otherwise, so that programs are compared and not disks.
 # Needs raco, python3 and GNU time. BIN: where the programs are (target/release of the checkout).
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
@@ -9,7 +10,9 @@ rounds=${ROUNDS:-7}
 for need in raco python3 /usr/bin/time; do
     command -v "$need" >/dev/null || { echo "catalog-copy.sh: $need is not here" >&2; exit 69; }
 done
-dir=$(mktemp -d)
+memory=/dev/shm
+test -w $memory || memory=/tmp
+dir=$(mktemp -d "${TMPDIR:-$memory}/catalog-copy.XXXXXX")
 server=
 finish() {
     test -z "$server" || kill "$server" 2>/dev/null || true
@@ -95,9 +98,9 @@ compare() {
     row "$what" "$(median ours)" "$(median peer)" s "$target"
 }
 
+printf 'in %s, load %s, %s processors\n' "${dir%/*}" "$(cut -d' ' -f1 /proc/loadavg)" "$(getconf _NPROCESSORS_ONLN)"
 printf '%-44s %14s %14s\n' "2,500 full entries, medians of $rounds" catalog-copy raco
 compare 'directory to directory' 25 src out
-cp ours cp-ours
 compare 'directory without pkgs-all to directory' '' full out
 compare 'http to directory' 20 "$url" out
 compare 'directory to SQLite' 15 src out.sqlite

@@ -29,3 +29,11 @@ sed 's/.*"headline":"\([^"]*\)".*/\1/' "$dir/summary.json"
 for page in index.html packages.html report.json; do
     printf '%s: %s bytes\n' $page "$(wc -c <"$report/$page")"
 done
+# the modules that tests/tests/report_html_browser.rs installs
+modules=${XDG_CACHE_HOME:-$HOME/.cache}/downstream/browser
+chromium=$(command -v chromium || command -v chromium-browser || true)
+if [ -n "$chromium" ] && [ -d "$modules/node_modules/playwright-core" ]; then
+    node "$here/../../tests/browser/usable.mjs" "$modules" "$chromium" "$report"
+else
+    echo 'no chromium, or no modules for it: run the browser test once'
+fi

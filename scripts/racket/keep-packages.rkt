@@ -96,8 +96,10 @@
              (partition (lambda (entry) (collection-here? (cdr entry))) (hash->list table)))
            (for ([entry (in-list gone)])
              (define file (launcher-file (car entry)))
-             (when (or (file-exists? file) (link-exists? file))
-               (delete-file file)))
+             ;; an ordinary user's machine may own the packages but not the programs: then these stay, and fail
+             (with-handlers ([exn:fail:filesystem? void])
+               (when (or (file-exists? file) (link-exists? file))
+                 (delete-file file))))
            (make-hash here)))
 
 ;; -- only now, when what is left is what it will find

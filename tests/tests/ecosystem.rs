@@ -24,7 +24,15 @@ impl Site {
         let work = dir.path();
         let eco = root().join("tests/ecosystem");
         fs::create_dir_all(work.join("eco/site")).expect("a directory");
-        fs::copy(eco.join("machines.json"), work.join("machines.json")).expect("machines");
+        // an ordinary user's machine must be told what of the host's files is the user's own inside
+        let own = "[\"/usr/share/racket\", \"/usr/lib/racket\", \"/usr/bin\"]";
+        sh_ok(
+            &format!(
+                "if test $(id -u) = 0; then cat {0}; else jq '.machines[].own = {own}' {0}; fi > machines.json",
+                eco.join("machines.json").display()
+            ),
+            work,
+        );
         let mut server = command("site-serve", work)
             .args(["-q", "--listen", "127.0.0.1:0", "eco/site"])
             .stdout(Stdio::piped())
@@ -57,7 +65,7 @@ impl Site {
         let keep = fs::read_to_string(eco.join("keep")).expect("readable");
         format!(
             "make -k -j2 -f {fragment} CATALOG=cat MACHINES=machines.json MACHINE={machine} KEEP={keep} \
-             SETUP={eco}/setup.sh LIMITS={eco}/limits.json OLD=none {settings}",
+             SETUP={eco}/setup.sh LIMITS={eco}/limits.json {settings}",
             fragment = root().join("scripts/downstream.mk").display(),
             keep = keep.trim(),
             eco = eco.display(),
@@ -127,7 +135,7 @@ fn every_sample_package_gets_its_verdict() {
     for run in 1..=runs {
         site.sh_ok("rm -rf work");
         let begin = Instant::now();
-        let made = sh(&site.make("eco", ""), site.path());
+        let made = sh(&site.make("eco", "OLD=none"), site.path());
         assert!(made.status.success(), "{}", text(&made));
         // flakiness shows only when a package is run more than once
         site.sh_ok(
@@ -153,7 +161,7 @@ fn unchanged_does_nothing(site: &Site) {
     // the repeated run of `flaky` is newer than it was; nothing depends on it
     let before = results(&site.path().join("work"));
     let begin = Instant::now();
-    let made = sh(&site.make("eco", ""), site.path());
+    let made = sh(&site.make("eco", "OLD=none"), site.path());
     assert!(made.status.success(), "{}", text(&made));
     assert_eq!(results(&site.path().join("work")), before, "{}", text(&made));
     assert!(begin.elapsed() < Duration::from_secs(20), "nothing to do took {:.1?}", begin.elapsed());
@@ -164,7 +172,7 @@ fn a_change_touches_its_dependents_only(site: &Site) {
     let file = site.path().join("eco/packages/passes/main.rkt");
     let code = fs::read_to_string(&file).expect("readable");
     fs::write(&file, format!("{code}(provide treble)\n(define (treble n) (* 3 n))\n")).expect("written");
-    let made = sh(&site.make("eco", ""), site.path());
+    let made = sh(&site.make("eco", "OLD=none"), site.path());
     assert!(made.status.success(), "{}", text(&made));
     let after = results(&site.path().join("work"));
     let rebuilt: Vec<&str> =
@@ -205,7 +213,7 @@ fn killed_in_mid_build() {
         return;
     }
     let site = Site::new();
-    let only = "AFFECTED='--package hangs-asleep,undeclared'";
+    let only = "OLD=none AFFECTED='--package hangs-asleep,undeclared'";
     let make = site.make("eco-minimal", only);
     for victim in ["make", "pkg-run-one", "vm-snapshot"] {
         // it takes some seconds: enough to be killed in
@@ -237,4 +245,49 @@ fn killed_in_mid_build() {
     assert_eq!(site.remains(), Vec::<String>::new());
     let verdicts = site.sh_ok("jq -r '.packages[0] + \" \" + .outcome' work/new/out/results/*.json");
     assert_eq!(verdicts, "hangs-asleep test-fail\nno-tests pass\npasses pass\nundeclared pass\n");
+    a_change_is_blamed_and_bisected(&site);
+    assert_eq!(site.remains(), Vec::<String>::new());
+}
+
+/// Both sides, the old one only where the new one failed; then the commit and the package that did it are found.
+fn a_change_is_blamed_and_bisected(site: &Site) {
+    let commits = site.sh_ok(
+        "export GIT_CONFIG_GLOBAL=/dev/null GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@example.org \
+            GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a@example.org
+         git init -q -b main code; cp -R eco/packages/passes eco/packages/cycle-a code; cd code
+         git add -A; git commit -q -m Start; git rev-parse HEAD
+         echo ';; a comment' >> passes/main.rkt; git commit -q -a -m 'Comment'
+         sed -i 's/double/twice/g' passes/main.rkt; git commit -q -a -m 'Call it twice'; git rev-parse HEAD
+         echo ';; another' >> passes/main.rkt; echo ';; one' >> cycle-a/main.rkt; git commit -q -a -m 'More comments'",
+    );
+    let [start, guilty] = commits.lines().collect::<Vec<_>>()[..] else { panic!("two commits: {commits}") };
+    let make = site.make(
+        "eco-minimal",
+        "WORK=sides OLD=failed AFFECTED='--package undeclared,from-zip,cycle-a' \
+         EDIT='--package passes --to-checkout code/passes --package cycle-a --to-checkout code/cycle-a'",
+    );
+    let summary: serde_json::Value = {
+        let made = sh(&make, site.path());
+        assert!(made.status.success(), "{}", text(&made));
+        let last = String::from_utf8_lossy(&made.stdout).lines().last().unwrap_or_default().to_owned();
+        serde_json::from_str(&last).unwrap_or_else(|error| panic!("{error}: {}", text(&made)))
+    };
+    assert_eq!(summary["counts"]["regressed"], 2, "{summary}");
+    assert_eq!(summary["causes"], 1, "{summary}");
+    let regressed = site.sh_ok("report-html -q --new sides/new --old sides/old --list regressed");
+    assert_eq!(regressed, "no-tests\nundeclared\n");
+    let old = site.sh_ok("ls sides/old/out/results");
+    assert_eq!(old, "no-tests.json\npasses.json\nundeclared.json\n", "the old side runs only what failed");
+    let bisect = format!(
+        "{}/scripts/bisect --work sides --machine eco-minimal --limits {}/tests/ecosystem/limits.json --package no-tests",
+        root().display(),
+        root().display()
+    );
+    let culprit = site.sh_ok(&format!("{bisect} | jq -r .culprit"));
+    assert_eq!(culprit.trim(), "passes");
+    let commit = site.sh_ok(&format!(
+        "export GIT_CONFIG_GLOBAL=/dev/null
+         {bisect} --changed passes --repo code --path passes --good {start} --bad main | jq -r .commit"
+    ));
+    assert_eq!(commit.trim(), guilty);
 }
