@@ -1,5 +1,6 @@
 mod args;
 mod attempt;
+mod bundle;
 mod config;
 mod machine;
 mod plan;

@@ -88,7 +88,7 @@ pub struct RunLimits {
 impl RunLimits {
     pub fn read(config: &Config, packages: &[String]) -> Result<RunLimits> {
         let document = match &config.limits {
-            None => Limits::default(),
+            None => Limits { kind: "limits".to_owned(), v: contract::V, ..Limits::default() },
             Some(path) => contract::read(&edge::read_input(path, MAX_BYTES)?)
                 .map_err(|error| Failure::data(format!("cannot read \"{}\": {error}", path.display())))?,
         };
@@ -96,6 +96,11 @@ impl RunLimits {
         let named = packages.iter().find(|name| document.packages.contains_key(*name));
         let package = named.or(packages.first()).cloned().unwrap_or_default();
         Ok(RunLimits { document, package })
+    }
+
+    /// The document, as it was given.
+    pub fn document(&self) -> &Limits {
+        &self.document
     }
 
     pub fn of(&self, phase: &str) -> LimitSet {

@@ -13,12 +13,37 @@ use std::time::Instant;
 pub fn run(job: Job) -> Result<Done> {
     match job {
         Job::PrintRecipe(name) => edge::out::json_document(&recipe::load(&name)?.recipe)?,
-        Job::Run(config) => run_one(&config)?,
+        Job::Run(config) => match &config.replay {
+            None => drop(run_one(&config)?),
+            Some(path) => return replay(&config, path),
+        },
     }
     Ok(Done::All)
 }
 
-fn run_one(config: &Config) -> Result<()> {
+/// Repeats the run of a bundle; the answer is no when the verdict differs.
+fn replay(config: &Config, path: &std::path::Path) -> Result<Done> {
+    let bundle = crate::bundle::read(path)?;
+    let Some(run) = run_one(&bundle.configure(config))? else { return Ok(Done::All) };
+    let then = &bundle.run;
+    if run.image_id != then.image_id {
+        edge::say::warning(
+            "this machine started from something else than the one of the bundle",
+            Some("a difference may come from that"),
+        );
+    }
+    let verdict = |run: &Run| (run.outcome, run.cause, run.blame.as_ref().map(|blame| blame.code.clone()));
+    if verdict(&run) == verdict(then) {
+        edge::say::info("the same verdict as in the bundle");
+        Ok(Done::All)
+    } else {
+        edge::say::info("another verdict than in the bundle");
+        Ok(Done::No)
+    }
+}
+
+/// `None`: there is no result, because only a plan was asked for or a person had the machine.
+fn run_one(config: &Config) -> Result<Option<Run>> {
     let clock = Instant::now();
     let loaded = recipe::load(&config.recipe)?;
     check_keyboard(config, &loaded)?;
@@ -27,7 +52,8 @@ fn run_one(config: &Config) -> Result<()> {
     let attempts = plan::attempts(config)?;
     if config.explain {
         let plan = plan::plan(config, &subject, foregone.as_ref(), &loaded.recipe, &attempts, &limits);
-        return edge::out::json_document(&plan);
+        edge::out::json_document(&plan)?;
+        return Ok(None);
     }
     crate::machine::stop::watch();
     let output = Output::open(config, &subject.packages)?;
@@ -36,7 +62,7 @@ fn run_one(config: &Config) -> Result<()> {
         Some(foregone) => Some(record::foregone(start, foregone)),
         None => rounds(config, &loaded, &subject, &limits, &output, &attempts, start)?,
     };
-    let Some(mut run) = run else { return Ok(()) };
+    let Some(mut run) = run else { return Ok(None) };
     run.wall_s = (clock.elapsed().as_secs_f64() * 1000.0).round() / 1000.0;
     for package in &subject.packages {
         if !run.built.iter().any(|built| built.package == *package) {
@@ -44,8 +70,16 @@ fn run_one(config: &Config) -> Result<()> {
         }
     }
     output.commit(&run)?;
+    if let Some(path) = &config.bundle {
+        if run.phases.is_empty() {
+            edge::say::warning("no bundle is written: there is nothing to repeat", None);
+        } else {
+            crate::bundle::write(path, config, &loaded, &limits, &subject, &run)?;
+        }
+    }
     tell(&run);
-    edge::out::json_document(&run)
+    edge::out::json_document(&run)?;
+    Ok(Some(run))
 }
 
 /// Runs everything as often as asked for. `None`: a person had the machine and there is no result.

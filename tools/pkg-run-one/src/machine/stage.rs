@@ -283,6 +283,16 @@ impl<'a> Follow<'a> {
         self.watch.breach(now_s)
     }
 
+    /// The log tells of a full disk, the machine is not at its own limit, and nothing can be written there now.
+    fn host_is_full(&mut self) -> bool {
+        const TEXT: &str = "No space left on device";
+        let own_limit = self.opened.testbed.limits.contains_key("disk_mb");
+        let own_full = self.phase().disk_full || own_limit && self.usage().disk_full != Some(false);
+        !own_full
+            && self.phase().log.text().contains(TEXT)
+            && !self.opened.can_write(&self.opened.testbed.work_dir)
+    }
+
     /// A signal that somebody sent: no fault of a program has it, and the kernel did not kill for want of memory.
     fn killed_from_outside(&mut self, status: ExitStatus) -> Option<i32> {
         const SENT: [i32; 4] = [1, 2, 9, 15];
@@ -310,6 +320,9 @@ impl<'a> Follow<'a> {
         }
         crate::machine::stop::park_if_stopping();
         if !status.success() || !self.seen.done {
+            if self.host_is_full() {
+                self.seen.trouble.get_or_insert_with(|| "the disk that the machine is on is full".to_owned());
+            }
             if !self.opened.is_alive() {
                 self.seen.trouble.get_or_insert_with(|| "the machine was gone".to_owned());
             } else if let Some(signal) = self.killed_from_outside(status) {

@@ -149,6 +149,14 @@ impl Opened {
         matches!(run(&argv, SHORT_S), Ok(Output { code: Some(0), .. }))
     }
 
+    /// Whether a file of 1 MiB can be written inside.
+    pub fn can_write(&self, dir: &str) -> bool {
+        let script = "dd if=/dev/zero of=\"$0/.room\" bs=65536 count=16 2>/dev/null; s=$?; rm -f \"$0/.room\"; exit $s";
+        let mut argv = self.testbed.exec.clone();
+        argv.extend(["sh", "-c", script, dir].map(str::to_owned));
+        matches!(run(&argv, SHORT_S), Ok(Output { code: Some(0), .. }))
+    }
+
     /// A command that will run inside, to be given its streams.
     pub fn command(&self, argv: &[&str]) -> Command {
         let mut command = Command::new(&self.testbed.exec[0]);

@@ -166,7 +166,7 @@ fn put(scratch: &Path, path: &Path, data: &[u8]) -> Result<()> {
     write().map_err(|error| cannot("write", path, &error))
 }
 
-fn sha1_hex(data: &[u8]) -> String {
+pub fn sha1_hex(data: &[u8]) -> String {
     use sha1::{Digest, Sha1};
     Sha1::digest(data).iter().map(|byte| format!("{byte:02x}")).collect()
 }
