@@ -2,6 +2,7 @@
 
 use crate::archive::state::{Kept, Stamp, State};
 use crate::archive::store::{Store, Zip};
+mod queue;
 mod repositories;
 
 use crate::args::{Config, Mode};
@@ -14,11 +15,12 @@ use crate::trouble::Trouble;
 use catalog::Kind;
 use contract::archived::Cause;
 use fetch::Client;
+use queue::Queue;
 use repositories::Fetched;
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 /// What became of a package.
@@ -44,7 +46,6 @@ pub struct Workshop<'a> {
     repositories: AtomicUsize,
     /// Git hosts that did not answer: how often in a row, and the last trouble.
     silent: Mutex<HashMap<String, (u32, Trouble)>>,
-    stop: AtomicBool,
     broken: Mutex<Option<edge::Failure>>,
 }
 
@@ -55,13 +56,6 @@ enum Unit {
     Package(usize),
     Repository { url: String, tasks: Vec<usize> },
     Pack(usize, Box<Content>),
-}
-
-#[derive(Default)]
-struct Queue {
-    ready: VecDeque<Unit>,
-    active: usize,
-    hosts: HashMap<String, usize>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -87,7 +81,6 @@ impl<'a> Workshop<'a> {
             fetched_bytes: AtomicU64::new(0),
             repositories: AtomicUsize::new(0),
             silent: Mutex::default(),
-            stop: AtomicBool::new(false),
             broken: Mutex::default(),
         }
     }
@@ -104,15 +97,13 @@ impl<'a> Workshop<'a> {
         if !in_git.is_empty() {
             git_program::require()?;
         }
-        let mut queue = Queue::default();
         // repositories take longest to come
-        queue.ready.extend(
-            plan::repositories(tasks, &in_git)
-                .into_iter()
-                .map(|(url, tasks)| Unit::Repository { url, tasks }),
-        );
-        queue.ready.extend(others.into_iter().map(Unit::Package));
-        let queue = (Mutex::new(queue), Condvar::new());
+        let repositories = plan::repositories(tasks, &in_git).into_iter().map(|(url, tasks)| {
+            let host = host_of_url(&url);
+            (Unit::Repository { url, tasks }, Some(host))
+        });
+        let packages = others.into_iter().map(|index| (Unit::Package(index), None));
+        let queue = Queue::new(repositories.chain(packages), self.config.per_host);
         let outcomes: Vec<Mutex<Option<Outcome>>> = tasks.iter().map(|_| Mutex::new(None)).collect();
         std::thread::scope(|scope| {
             for _ in 0..self.config.jobs.min(tasks.len().max(1)) {
@@ -128,64 +119,37 @@ impl<'a> Workshop<'a> {
         }
     }
 
-    fn worker(&self, tasks: &[Task], queue: &(Mutex<Queue>, Condvar), outcomes: &[Mutex<Option<Outcome>>]) {
+    fn worker(&self, tasks: &[Task], queue: &Queue<Unit>, outcomes: &[Mutex<Option<Outcome>>]) {
         let finish = |index: usize, outcome: Outcome| {
             if let Err(trouble) = &outcome {
                 edge::say::detail(format!("{}: {}", tasks[index].name, trouble.message));
                 if self.config.fail_fast {
-                    self.stop.store(true, Ordering::Relaxed);
+                    queue.close();
                 }
             }
             (self.on_package)();
             *lock(&outcomes[index]) = Some(outcome);
         };
-        while let Some((unit, host)) = self.take(queue) {
-            let mut more = Vec::new();
+        while let Some((unit, permit)) = queue.take() {
             match unit {
                 Unit::Package(index) => finish(index, self.package(&tasks[index])),
                 Unit::Pack(index, content) => finish(index, self.pack(&tasks[index], *content, None)),
                 Unit::Repository { url, tasks: indices } => {
+                    let mut contents = Vec::new();
                     for (index, result) in self.repository(&url, tasks, &indices) {
                         match result {
-                            Ok(Fetched::Content(content)) => more.push(Unit::Pack(index, content)),
+                            Ok(Fetched::Content(content)) => contents.push(Unit::Pack(index, content)),
                             Ok(Fetched::Done(done)) => finish(index, Ok(*done)),
                             Err(trouble) => finish(index, Err(trouble)),
                         }
                     }
+                    queue.put_first(contents);
                 }
             }
-            let mut state = lock(&queue.0);
-            for unit in more.into_iter().rev() {
-                state.ready.push_front(unit);
+            if lock(&self.broken).is_some() {
+                queue.close();
             }
-            if let Some(active) = host.and_then(|host| state.hosts.get_mut(&host)) {
-                *active -= 1;
-            }
-            state.active -= 1;
-            queue.1.notify_all();
-        }
-    }
-
-    /// The next unit whose host is not busy enough already; `None` when nothing will come any more.
-    fn take(&self, (queue, changed): &(Mutex<Queue>, Condvar)) -> Option<(Unit, Option<String>)> {
-        let mut state = lock(queue);
-        loop {
-            if self.stop.load(Ordering::Relaxed) || state.ready.is_empty() && state.active == 0 {
-                return None;
-            }
-            let free = state.ready.iter().position(|unit| {
-                host_of(unit)
-                    .is_none_or(|host| state.hosts.get(&host).copied().unwrap_or(0) < self.config.per_host)
-            });
-            if let Some(unit) = free.and_then(|at| state.ready.remove(at)) {
-                let host = host_of(&unit);
-                if let Some(host) = &host {
-                    *state.hosts.entry(host.clone()).or_default() += 1;
-                }
-                state.active += 1;
-                return Some((unit, host));
-            }
-            state = changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            drop(permit);
         }
     }
 
@@ -336,17 +300,9 @@ impl<'a> Workshop<'a> {
 
     /// Trouble with the archive itself ends the run: no package is to blame.
     fn give_up(&self, failure: edge::Failure) -> Trouble {
-        self.stop.store(true, Ordering::Relaxed);
         let trouble = Trouble::new(Cause::Refused, failure.message.clone());
         lock(&self.broken).get_or_insert(failure);
         trouble
-    }
-}
-
-fn host_of(unit: &Unit) -> Option<String> {
-    match unit {
-        Unit::Repository { url, .. } => Some(host_of_url(url)),
-        Unit::Package(_) | Unit::Pack(..) => None,
     }
 }
 

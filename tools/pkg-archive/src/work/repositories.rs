@@ -21,10 +21,10 @@ pub enum Fetched {
 }
 
 /// What a repository gave, by the index of the task.
-pub type Harvest = Vec<(usize, Result<Fetched, Trouble>)>;
+pub type Results = Vec<(usize, Result<Fetched, Trouble>)>;
 
 impl Workshop<'_> {
-    pub(super) fn repository(&self, url: &str, tasks: &[Task], indices: &[usize]) -> Harvest {
+    pub(super) fn repository(&self, url: &str, tasks: &[Task], indices: &[usize]) -> Results {
         let host = host_of_url(url);
         if let Some((times, last)) =
             lock(&self.silent).get(&host).filter(|(times, _)| *times >= GIVE_UP_AFTER)
@@ -77,7 +77,7 @@ impl Workshop<'_> {
         url: &str,
         tasks: &[Task],
         indices: &[usize],
-        results: &mut Harvest,
+        results: &mut Results,
     ) -> Result<(), Trouble> {
         let watch = Watch {
             silence: self.config.silence,
@@ -154,7 +154,7 @@ impl Workshop<'_> {
         repository: &Repository,
         tasks: &[Task],
         parts: Vec<(usize, String, Part)>,
-        results: &mut Harvest,
+        results: &mut Results,
     ) -> Result<(), Trouble> {
         let total_bytes: u64 = parts.iter().map(|(_, _, part)| part.bytes()).sum();
         let at_once = total_bytes <= AT_ONCE_BYTES_MAX;
