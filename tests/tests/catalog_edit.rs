@@ -382,11 +382,14 @@ fn a_server_that_never_answers_is_given_up() {
     sh_ok(&format!("cp -r '{}' cat", sample().display()), scratch.path());
     let target = format!("git://{address}/r#b");
     let mut child = start(&["--repo", "racket/gui", "--to", &target, "cat"], scratch.path());
-    let (_connection, _) = listener.accept().unwrap();
+    let (mut connection, _) = listener.accept().unwrap();
     sh_ok(&format!("kill -TERM {}", child.id()), scratch.path());
     let started = Instant::now();
     child.wait().unwrap();
     assert!(started.elapsed() < Duration::from_secs(5));
+    // git is gone too: its end of the connection closes
+    connection.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    std::io::Read::read_to_end(&mut connection, &mut Vec::new()).expect("the other end closes");
     assert_eq!(tree(&scratch.path().join("cat")), tree(&sample()));
 }
 

@@ -74,8 +74,14 @@ fn ls_remote(url: &str, patterns: &[&str]) -> Result<Vec<(String, String)>> {
             Failure::unavailable(format!("cannot run git: {error}"))
                 .hint("install git, or give the commit: --to … --commit SHA")
         })?;
+    let pid = rustix::process::Pid::from_child(&child);
+    // a signal that ends this program must not leave git waiting
+    let mut stop = Some(edge::on_exit(move || {
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+    }));
     let stdout = reader(child.stdout.take());
     let stderr = reader(child.stderr.take());
+    let spinner = edge::progress::items(&format!("asking {url}"), None);
     let started = Instant::now();
     let mut pause = Duration::from_millis(1);
     let status = loop {
@@ -86,13 +92,21 @@ fn ls_remote(url: &str, patterns: &[&str]) -> Result<Vec<(String, String)>> {
                 pause = (pause * 2).min(Duration::from_millis(50));
             }
             Ok(None) => {
+                // politely first: git takes its own helper with it
+                drop(stop.take());
+                std::thread::sleep(Duration::from_millis(200));
                 let _ = child.kill();
                 let _ = child.wait();
+                spinner.finish_and_clear();
                 return Err(cannot_ask(url, &format!("no answer in {} s", TIMEOUT.as_secs())));
             }
             Err(error) => return Err(cannot_ask(url, &error.to_string())),
         }
     };
+    if let Some(stop) = stop {
+        stop.forget();
+    }
+    spinner.finish_and_clear();
     let stdout = stdout.join().unwrap_or_default();
     let stderr = stderr.join().unwrap_or_default();
     if !status.success() {

@@ -24,12 +24,15 @@ pub fn filter(job: &mut Job) -> Result<Done> {
     let mut spool = SpooledTempFile::new(MAX_MEMORY_BYTES);
     let mut members = Vec::new();
     let mut names = HashSet::new();
+    let bar = edge::progress::items("packages", None);
     read_lines(&mut BufReader::with_capacity(1 << 18, std::io::stdin().lock()), "stdin", |line, at| {
+        bar.inc(1);
         let package = parse(line, at, "stdin")?;
         members.push(member(job, &package, at, "stdin", &mut names)?);
         let spooled = spool.write_all(line).and_then(|()| spool.write_all(b"\n"));
         spooled.context(Exit::CantCreate, || "cannot write a temporary file".to_owned())
     })?;
+    bar.finish_and_clear();
     let fates = job.decide(&members, "the package lines on stdin")?;
     spool.rewind().context(Exit::CantCreate, || "cannot read a temporary file".to_owned())?;
     let tally = write(job, &fates, &mut BufReader::new(spool), "stdin", &mut |line| {
