@@ -14,7 +14,7 @@ use edge::{Context, Done, Exit, Failure, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 /// Largest `--installed` document.
@@ -192,12 +192,15 @@ fn gather(
             tasks.into_iter().partition(|task| world.installed.contains(&task.name));
         harvest.packages.extend(installed.into_iter().map(|task| (task.name.clone(), (task, None))));
         let packages_bar = edge::progress::items("archiving", Some(tasks.len() as u64));
-        let bytes_bar = edge::progress::bytes("fetching", None);
-        let (on_package, on_bytes) = (|| packages_bar.inc(1), |bytes| bytes_bar.inc(bytes));
+        let fetched = AtomicU64::new(harvest.fetched_bytes);
+        let on_package = || packages_bar.inc(1);
+        let on_bytes = |bytes| {
+            let total = fetched.fetch_add(bytes, Ordering::Relaxed) + bytes;
+            packages_bar.set_message(format!("archiving, {:.1} MiB fetched", total as f64 / 1_048_576.0));
+        };
         let workshop = Workshop::new(config, client, store, state, &on_package, &on_bytes);
         let outcomes = workshop.run(&tasks, &failed_before)?;
         packages_bar.finish_and_clear();
-        bytes_bar.finish_and_clear();
         harvest.fetched_bytes += workshop.fetched_bytes.load(Ordering::Relaxed);
         for (task, outcome) in tasks.into_iter().zip(outcomes) {
             if let (true, Some(Err(trouble))) = (config.fail_fast, &outcome) {
