@@ -490,6 +490,22 @@ fn an_instance_ends_with_its_owner() {
     }
 }
 
+#[test]
+fn an_instance_can_be_kept_for_a_while() {
+    if !sandbox("an_instance_can_be_kept_for_a_while") {
+        return;
+    }
+    let lab = Lab::new();
+    let script = "\"$0\" open host --keep-s 2 >/dev/null";
+    let vm_snapshot = tests::program("vm-snapshot");
+    let status =
+        tests::command("sh", &lab.path()).arg("-c").arg(format!("{script}; true")).arg(vm_snapshot).status();
+    assert!(status.expect("sh runs").success());
+    std::thread::sleep(Duration::from_millis(500));
+    assert!(lab.ok(&["list", "host"]).contains("instance"), "it is kept");
+    lab.empty_within(10);
+}
+
 /// kill -9 of every process in turn, at many moments: the next command leaves nothing.
 #[test]
 fn nothing_is_left_whoever_is_killed() {

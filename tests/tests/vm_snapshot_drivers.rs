@@ -184,6 +184,40 @@ fn docker() {
 }
 
 #[test]
+fn podman() {
+    if missing("podman", &["podman", "runc"]) {
+        return;
+    }
+    let mut lab =
+        Lab::new(r#"{"name":"box","driver":"docker","engine":"podman","image":"small","memory_mb":256}"#);
+    let path = lab.path();
+    // a store of its own; runc and plain groups, because crun does not start on hosts with both versions of groups
+    tests::sh_ok(
+        &format!(
+            "{SMALL_TREE}
+             printf '%s\\n' '[containers]' 'default_ulimits = [\"nofile=1024:1024\", \"nproc=4096:4096\"]' '[engine]' \
+                 'runtime = \"runc\"' 'cgroup_manager = \"cgroupfs\"' 'events_logger = \"file\"' > containers.conf
+             printf '%s\\n' '[storage]' 'driver = \"overlay\"' \"graphroot = \\\"$PWD/graph\\\"\" \"runroot = \\\"$PWD/run\\\"\" > storage.conf
+             export CONTAINERS_CONF=$PWD/containers.conf CONTAINERS_STORAGE_CONF=$PWD/storage.conf
+             tar -C tree -c . | podman import -q - small"
+        ),
+        &path,
+    );
+    lab.env.push(("CONTAINERS_CONF", path.join("containers.conf").display().to_string()));
+    lab.env.push(("CONTAINERS_STORAGE_CONF", path.join("storage.conf").display().to_string()));
+    lab.selftest("box", 20);
+    lab.behaves("box");
+    let mut list = tests::command("podman", &path);
+    let left = list
+        .envs(lab.env.iter().map(|(key, value)| (key, value)))
+        .args(["ps", "-aq"])
+        .output()
+        .expect("podman");
+    assert_eq!(left.stdout, b"");
+    let _ = tests::sh("umount graph/overlay", &path);
+}
+
+#[test]
 fn ssh() {
     if missing("ssh", &["sshd", "ssh", "ssh-keygen"]) {
         return;
@@ -288,4 +322,71 @@ fn write_program(path: &Path, text: &str) {
     use std::os::unix::fs::PermissionsExt;
     std::fs::write(path, text).expect("a program");
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).expect("a mode");
+}
+
+/// Needs an image: `scripts/make-image DIR`, then `DOWNSTREAM_IMAGE=DIR`. Emulated, so that it runs anywhere; slow.
+#[test]
+fn qemu() {
+    if missing("qemu", &["qemu-system-x86_64", "qemu-img", "ssh"]) {
+        return;
+    }
+    let Some(image) = std::env::var_os("DOWNSTREAM_IMAGE").map(PathBuf::from) else {
+        eprintln!(
+            "skipped: qemu: no image; scripts/make-image DIR makes one, and DOWNSTREAM_IMAGE=DIR names it"
+        );
+        return;
+    };
+    let image = image.canonicalize().expect("DOWNSTREAM_IMAGE").display().to_string();
+    let machine = |name: &str, kernel: &str, identity: &str| {
+        format!(
+            r#"{{"name":"{name}","driver":"qemu","image":"{image}/base.qcow2","kernel":"{image}/{kernel}","initrd":"{image}/initrd.gz",
+                "identity":"{identity}","known_hosts":"{image}/known_hosts","memory_mb":512}}"#
+        )
+    };
+    let key = format!("{image}/key");
+    let lab = Lab::new(&format!(
+        "{},{},{}",
+        machine("vm", "kernel", &key),
+        machine("locked", "kernel", "other"),
+        machine("none", "no-kernel", &key)
+    ));
+    tests::sh_ok("ssh-keygen -q -t ed25519 -N '' -f other", &lab.path());
+    for (name, text) in [("locked", "must name the private key"), ("none", "scripts/make-image")] {
+        let output = lab.run(&["open", name]);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(69), "{said}");
+        assert!(said.contains(text), "{said}");
+    }
+    lab.selftest("vm", 18);
+    lab.behaves("vm");
+    // the memory is part of a snapshot: what ran goes on, and the clock is right
+    let testbed = lab.open(&["vm"]);
+    let id = testbed["id"].as_str().expect("an id").to_owned();
+    let cold_s = testbed["open_s"].as_f64().expect("seconds");
+    lab.run(&["exec", &id, "--", "sh", "-c", "echo here > /dev/shm/in-memory; echo there > f"]);
+    let taken = lab.run(&["take", &id, "warm"]);
+    assert!(taken.status.success(), "{}", String::from_utf8_lossy(&taken.stderr));
+    assert!(lab.run(&["close", &id]).status.success());
+    let mut random = Vec::new();
+    for _ in 0..2 {
+        let testbed = lab.open(&["vm", "--snapshot", "warm"]);
+        let id = testbed["id"].as_str().expect("an id").to_owned();
+        let warm_s = testbed["open_s"].as_f64().expect("seconds");
+        eprintln!("qemu: cold {cold_s} s, from memory {warm_s} s");
+        assert!(warm_s < cold_s, "{warm_s} s from memory, {cold_s} s cold");
+        let said = lab.run(&["exec", &id, "--", "sh", "-c", "cat /dev/shm/in-memory f; date +%s"]);
+        let said = String::from_utf8_lossy(&said.stdout).into_owned();
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("now").as_secs();
+        let clock: u64 =
+            said.strip_prefix("here\nthere\n").expect("the state").trim().parse().expect("a clock");
+        assert!(now.abs_diff(clock) <= 5, "the clock says {clock}, it is {now}");
+        random.push(lab.run(&["exec", &id, "--", "head", "-c", "16", "/dev/urandom"]).stdout);
+        assert_eq!(
+            lab.run(&["open", "vm", "--snapshot", "warm", "--memory-mb", "700"]).status.code(),
+            Some(2)
+        );
+        assert!(lab.run(&["close", &id]).status.success());
+    }
+    assert_ne!(random[0], random[1], "two instances must not draw the same random numbers");
+    assert!(lab.run(&["delete", "vm", "warm"]).status.success());
 }

@@ -116,6 +116,9 @@ pub struct Open {
     /// Process with which the instance ends: by default the one that ran this command; 0: none
     #[arg(long, value_name = "PID")]
     pub owner: Option<i32>,
+    /// Seconds that the instance stays when its owner has ended, for a look at what happened
+    #[arg(long, value_name = "SECONDS")]
+    pub keep_s: Option<u64>,
     /// Seconds to wait for a place when the machine's pool is full
     #[arg(long, value_name = "SECONDS")]
     pub wait_s: Option<u64>,

@@ -14,7 +14,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::{Command, ExitCode};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What to write into the FIFO of an instance to close it, and to end it but keep its disk.
 pub const CLOSE: &[u8] = b"x";
@@ -102,6 +102,7 @@ pub fn role(state: &str, id: &str) -> ExitCode {
     // not before: what the driver forks must not hold the socket
     let Ok(socket) = rustix::io::fcntl_dupfd_cloexec(std::io::stdin(), 3) else { return ExitCode::FAILURE };
     let mut caller = UnixStream::from(socket);
+    let mut removed = !seat.instance.persistent;
     let mut running = match reply {
         Ok(running) => running,
         Err(failure) => {
@@ -115,10 +116,12 @@ pub fn role(state: &str, id: &str) -> ExitCode {
                     hint: failure.hint,
                 },
             );
+            if removed {
+                store.remove(id);
+            }
             return ExitCode::FAILURE;
         }
     };
-    let mut removed = !seat.instance.persistent;
     let noted = serde_json::to_vec(&running.note).unwrap_or_default();
     if std::fs::write(seat.dir.join("running.json"), noted).is_ok() {
         say(&mut caller, &Reply::Ready(running.note.clone()));
@@ -164,19 +167,20 @@ enum Reason {
 fn hold(seat: &Seat, running: &mut Running) -> std::io::Result<Reason> {
     // read and write, so that the end of one writer is not the end of the file
     let fifo = rustix::fs::open(seat.dir.join("close"), OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
-    let owner = match seat.instance.owner {
-        None => None,
-        Some(owner) => match owner.watch() {
-            None => return Ok(Reason::Close),
-            watch => watch,
-        },
-    };
+    let mut owner = seat.instance.owner.and_then(|owner| owner.watch());
+    // from the end of the owner it may still be kept for a while
+    let keep = Duration::from_secs(seat.instance.keep_s);
+    let mut until = (seat.instance.owner.is_some() && owner.is_none()).then(|| Instant::now() + keep);
     loop {
+        if until.is_some_and(|until| Instant::now() >= until) {
+            return Ok(Reason::Close);
+        }
         let watched: Vec<&OwnedFd> =
-            std::iter::once(&fifo).chain(owner.as_ref()).chain(running.watch.as_ref()).collect();
+            std::iter::once(&fifo).chain(running.watch.as_ref()).chain(owner.as_ref()).collect();
         let mut fds: Vec<PollFd<'_>> =
             watched.iter().map(|fd| PollFd::from_borrowed_fd(fd.as_fd(), PollFlags::IN)).collect();
-        let nap = running.tick.as_ref().map(|tick| timespec(tick.every));
+        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+        let nap = running.tick.as_ref().map(|tick| tick.every).into_iter().chain(left).min().map(timespec);
         match poll(&mut fds, nap.as_ref()) {
             Ok(0) => {
                 if let Some(tick) = &mut running.tick {
@@ -184,10 +188,17 @@ fn hold(seat: &Seat, running: &mut Running) -> std::io::Result<Reason> {
                 }
             }
             Ok(_) => {
-                let asked = fds.first().is_some_and(|fd| fd.revents().contains(PollFlags::IN));
-                let mut word = [0; 16];
-                let said = if asked { rustix::io::read(&fifo, &mut word)? } else { 0 };
-                return Ok(if word[..said].ends_with(FREEZE) { Reason::Freeze } else { Reason::Close });
+                let ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
+                if ready[0] {
+                    let mut word = [0; 16];
+                    let said = rustix::io::read(&fifo, &mut word)?;
+                    return Ok(if word[..said].ends_with(FREEZE) { Reason::Freeze } else { Reason::Close });
+                }
+                if running.watch.is_some() && ready[1] {
+                    return Ok(Reason::Close);
+                }
+                owner = None;
+                until = Some(Instant::now() + keep);
             }
             Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),

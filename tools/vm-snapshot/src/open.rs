@@ -123,6 +123,7 @@ fn plan_instance(
         layers: Vec::new(),
         mounts,
         owner,
+        keep_s: options.keep_s.unwrap_or(0),
         opened: jiff::Timestamp::now().to_string(),
         persistent: false,
     };

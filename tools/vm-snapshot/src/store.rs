@@ -33,6 +33,9 @@ pub struct Instance {
     pub mounts: Vec<Mount>,
     /// None: it stays until it is closed.
     pub owner: Option<Owner>,
+    /// How long it stays when its owner has ended, in seconds.
+    #[serde(default)]
+    pub keep_s: u64,
     /// RFC 3339, UTC.
     pub opened: String,
     /// A started machine: its disk outlives it.

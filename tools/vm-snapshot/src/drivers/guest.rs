@@ -25,7 +25,7 @@ pub trait Channel {
     /// Exit codes that the channel's own troubles have, too.
     fn own_codes(&self) -> &'static [i32];
 
-    /// Whether everything inside but process 1 belongs to the instance, and may be killed.
+    /// Whether every process of the ordinary user belongs to the instance, and may be killed.
     fn is_whole_machine(&self) -> bool;
 }
 
@@ -153,21 +153,22 @@ fn wait_for(child: &mut Child, parent: Option<&OwnedFd>) -> Option<i32> {
     status.code().or_else(|| status.signal().map(|signal| 128 + signal))
 }
 
-/// Ends a command inside: whoever has its tag; when no other command runs, whoever is not process 1.
+/// Ends a command inside: whoever has its tag; when no other command runs, every process of the ordinary user.
 fn end(seat: &Seat, channel: &dyn Channel, tag: &str) {
-    let mut script = format!("t=$1\n{KILL}");
-    let alone =
-        busy_file(&seat.dir).is_ok_and(|busy| flock(&busy, FlockOperation::NonBlockingLockExclusive).is_ok());
-    if alone && channel.is_whole_machine() {
-        script.push_str("kill -9 -1\n");
+    let run = |script: &str, user: Option<&str>| {
+        let argv: Vec<OsString> =
+            ["sh", "-c", script, "vm-snapshot", tag].iter().map(OsString::from).collect();
+        let mut command = channel.command(seat, &argv, user, false);
+        let _ = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    };
+    // held until all is done: a command that comes now waits, and is not killed by mistake
+    let alone = busy_file(&seat.dir)
+        .ok()
+        .filter(|busy| flock(busy, FlockOperation::NonBlockingLockExclusive).is_ok());
+    if alone.is_some() && channel.is_whole_machine() {
+        run("kill -9 -1", None);
     }
-    let argv: Vec<OsString> = ["sh", "-c", &script, "vm-snapshot", tag].iter().map(OsString::from).collect();
-    let _ = channel
-        .command(seat, &argv, Some("root"), false)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status();
+    run(&format!("t=$1\n{KILL}"), Some("root"));
 }
 
 /// Runs a script inside as root and gives its stdout; None when it fails.

@@ -5,6 +5,7 @@ pub mod command;
 pub mod docker;
 pub mod guest;
 pub mod local;
+pub mod qemu;
 pub mod sandbox;
 pub mod ssh;
 
@@ -18,8 +19,8 @@ use std::process::Command;
 use std::time::Duration;
 
 /// All drivers, in the order in which they are listed.
-pub const DRIVERS: [&dyn Driver; 5] =
-    [&sandbox::Sandbox, &docker::Docker, &ssh::Ssh, &local::Local, &command::Command];
+pub const DRIVERS: [&dyn Driver; 6] =
+    [&sandbox::Sandbox, &qemu::Qemu, &docker::Docker, &ssh::Ssh, &local::Local, &command::Command];
 
 /// A kind of machine. Everything is told to it in a [`Seat`]: the record of the instance and its directory.
 pub trait Driver: Sync {

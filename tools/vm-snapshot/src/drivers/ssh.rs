@@ -10,6 +10,7 @@ use crate::store::Seat;
 use contract::testbed::{Mount, Usage};
 use edge::{Exit, Failure, Result};
 use std::ffi::{OsStr, OsString};
+use std::io::{BufRead, BufReader};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -23,47 +24,145 @@ const CONNECT_S: u64 = 10;
 /// How long trouble that may pass is tried again.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The arguments of ssh up to the host. A master connection of the keeper serves all commands.
-fn ssh_args(seat: &Seat) -> Vec<OsString> {
-    let mut args: Vec<OsString> = Vec::new();
-    let mut option = |text: String| {
-        args.push("-o".into());
-        args.push(text.into());
-    };
-    // never a question: there is nobody to answer
-    option("BatchMode=yes".into());
-    option(format!("ConnectTimeout={CONNECT_S}"));
-    option("ServerAliveInterval=15".into());
-    option("ServerAliveCountMax=4".into());
-    option("ForwardAgent=no".into());
-    option("ForwardX11=no".into());
-    option("LogLevel=ERROR".into());
-    // the path of a socket is short, and no % in it: ssh would replace that
-    option(format!("ControlPath={}", control(seat).display()));
-    if let Some(file) = setting(seat, "known_hosts") {
-        option(format!("UserKnownHostsFile={}", seat.instance.base_dir.join(file).display()));
-    }
-    for text in setting_list(seat, "options") {
-        option(text);
-    }
-    if let Some(file) = setting(seat, "identity") {
-        option("IdentitiesOnly=yes".into());
-        args.push("-i".into());
-        args.push(seat.instance.base_dir.join(file).into());
-    }
-    if let Some(user) = setting(seat, "user") {
-        args.push("-l".into());
-        args.push(user.into());
-    }
-    if let Some(port) = seat.instance.machine.settings.get("port").and_then(serde_json::Value::as_u64) {
-        args.push("-p".into());
-        args.push(port.to_string().into());
-    }
-    args
+/// How to reach a machine by ssh.
+#[derive(Clone, Debug, Default)]
+pub struct Target {
+    pub host: String,
+    pub port: Option<u64>,
+    pub user: Option<String>,
+    pub identity: Option<PathBuf>,
+    pub known_hosts: Option<PathBuf>,
+    /// More options, as `-o` takes them.
+    pub options: Vec<String>,
+    /// Socket of the master connection, which serves all commands of an instance.
+    pub control: PathBuf,
 }
 
-fn control(seat: &Seat) -> PathBuf {
-    std::env::temp_dir().join(format!("vm-snapshot-ssh-{}", seat.instance.id))
+impl Target {
+    /// From the settings of a machine.
+    fn of(seat: &Seat) -> Target {
+        let file = |name: &str| setting(seat, name).map(|file| seat.instance.base_dir.join(file));
+        Target {
+            host: setting(seat, "host").unwrap_or_default().to_owned(),
+            port: seat.instance.machine.settings.get("port").and_then(serde_json::Value::as_u64),
+            user: setting(seat, "user").map(str::to_owned),
+            identity: file("identity"),
+            known_hosts: file("known_hosts"),
+            options: setting_list(seat, "options"),
+            control: control(&seat.instance.id),
+        }
+    }
+
+    /// The arguments of ssh up to the host.
+    pub fn args(&self) -> Vec<OsString> {
+        let mut args: Vec<OsString> = Vec::new();
+        let mut option = |text: &str| args.extend(["-o".into(), OsString::from(text)]);
+        // never a question: there is nobody to answer
+        option("BatchMode=yes");
+        option(&format!("ConnectTimeout={CONNECT_S}"));
+        option("ServerAliveInterval=15");
+        option("ServerAliveCountMax=4");
+        option("ForwardAgent=no");
+        option("ForwardX11=no");
+        option("LogLevel=ERROR");
+        option(&format!("ControlPath={}", self.control.display()));
+        if let Some(file) = &self.known_hosts {
+            option(&format!("UserKnownHostsFile={}", file.display()));
+        }
+        for text in &self.options {
+            option(text);
+        }
+        if let Some(file) = &self.identity {
+            option("IdentitiesOnly=yes");
+            args.extend(["-i".into(), file.clone().into()]);
+        }
+        if let Some(user) = &self.user {
+            args.extend(["-l".into(), user.into()]);
+        }
+        if let Some(port) = self.port {
+            args.extend(["-p".into(), port.to_string().into()]);
+        }
+        args
+    }
+
+    /// Runs `argv` there, word by word as it is.
+    pub fn command(&self, argv: &[OsString], tty: bool) -> Command {
+        let mut command = Command::new("ssh");
+        self.finish(&mut command, argv, tty);
+        command
+    }
+
+    /// As [`Target::command`], but the connection stays and serves all later commands.
+    pub fn master(&self, argv: &[OsString]) -> Command {
+        let mut command = Command::new("ssh");
+        command.args(["-o", "ControlMaster=yes", "-o", "ControlPersist=yes"]);
+        self.finish(&mut command, argv, false);
+        command
+    }
+
+    fn finish(&self, command: &mut Command, argv: &[OsString], tty: bool) {
+        command.args(self.args());
+        if tty {
+            command.arg("-tt");
+        }
+        command.arg("--").arg(&self.host);
+        let words: Vec<OsString> = argv.iter().map(|word| quoted(word)).collect();
+        command.arg(words.join(OsStr::new(" ")));
+    }
+
+    /// Makes the master connection and runs a script that must say `up`. The text is what ssh said instead.
+    pub fn connect(&self, script: &str, log: &Path) -> Result<std::result::Result<(), String>> {
+        let argv: Vec<OsString> = ["sh", "-c", script].iter().map(OsString::from).collect();
+        let file = std::fs::File::create(log)
+            .map_err(|error| Failure::cant_create(format!("cannot write \"{}\": {error}", log.display())))?;
+        let child = self.master(&argv).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(file).spawn();
+        let mut child = child.map_err(|error| {
+            Failure::unavailable(format!("cannot run ssh: {error}")).hint("install openssh-client")
+        })?;
+        let mut said = String::new();
+        if let Some(stdout) = child.stdout.take() {
+            // not to the end: the master that stays behind holds the pipe
+            let _ = BufReader::new(stdout).read_line(&mut said);
+        }
+        let _ = child.wait();
+        Ok(if said == "up\n" { Ok(()) } else { Err(std::fs::read_to_string(log).unwrap_or_default()) })
+    }
+
+    /// Ends the master connection.
+    pub fn disconnect(&self) {
+        let mut command = Command::new("ssh");
+        command.args(self.args()).args(["-O", "exit", "--", &self.host]);
+        let _ = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    }
+
+    /// Copies a shared directory there, as it is now, for reading only.
+    pub fn send(&self, mount: &Mount) -> Result<()> {
+        let cannot = |cause: &str| {
+            Failure::try_again(format!("cannot share \"{}\" with \"{}\": {cause}", mount.host, self.host))
+        };
+        let script = r#"mkdir -p "$1" && tar -xf - -C "$1" && chmod -R a-w "$1""#;
+        let argv: Vec<OsString> =
+            ["sh", "-c", script, "sh", &mount.guest].iter().map(OsString::from).collect();
+        let send = || {
+            let mut pack = Command::new("tar")
+                .args(["-C", &mount.host, "-cf", "-", "."])
+                .stdout(Stdio::piped())
+                .spawn()?;
+            let stdin = pack.stdout.take().map_or_else(Stdio::null, Stdio::from);
+            let unpacked = self.command(&argv, false).stdin(stdin).stdout(Stdio::null()).status()?;
+            Ok::<bool, std::io::Error>(pack.wait()?.success() && unpacked.success())
+        };
+        match send() {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(cannot("tar failed")),
+            Err(error) => Err(cannot(&error.to_string())),
+        }
+    }
+}
+
+/// The path of a socket is short, and no `%` is in it: ssh would replace that.
+pub fn control(id: &str) -> PathBuf {
+    std::env::temp_dir().join(format!("vm-snapshot-ssh-{id}"))
 }
 
 fn host(seat: &Seat) -> &str {
@@ -112,44 +211,9 @@ fn explain(machine: &str, host: &str, said: &str) -> Failure {
     }
 }
 
-impl Ssh {
-    /// Copies a shared directory there, as it is now, for reading only.
-    fn send(&self, seat: &Seat, mount: &Mount) -> Result<()> {
-        let cannot = |cause: &str| {
-            Failure::try_again(format!("cannot share \"{}\" with \"{}\": {cause}", mount.host, host(seat)))
-        };
-        let script = r#"mkdir -p "$1" && tar -xf - -C "$1" && chmod -R a-w "$1""#;
-        let argv: Vec<OsString> =
-            ["sh", "-c", script, "sh", &mount.guest].iter().map(OsString::from).collect();
-        let send = || {
-            let mut pack = Command::new("tar")
-                .args(["-C", &mount.host, "-cf", "-", "."])
-                .stdout(Stdio::piped())
-                .spawn()?;
-            let stdin = pack.stdout.take().map_or_else(Stdio::null, Stdio::from);
-            let unpacked =
-                self.command(seat, &argv, None, false).stdin(stdin).stdout(Stdio::null()).status()?;
-            Ok::<bool, std::io::Error>(pack.wait()?.success() && unpacked.success())
-        };
-        match send() {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(cannot("tar failed")),
-            Err(error) => Err(cannot(&error.to_string())),
-        }
-    }
-}
-
 impl Channel for Ssh {
     fn command(&self, seat: &Seat, argv: &[OsString], _user: Option<&str>, tty: bool) -> Command {
-        let mut command = Command::new("ssh");
-        command.args(ssh_args(seat));
-        if tty {
-            command.arg("-tt");
-        }
-        command.arg("--").arg(host(seat));
-        let words: Vec<OsString> = argv.iter().map(|word| quoted(word)).collect();
-        command.arg(words.join(OsStr::new(" ")));
-        command
+        Target::of(seat).command(argv, tty)
     }
 
     fn answers(&self, seat: &Seat) -> bool {
@@ -180,29 +244,8 @@ impl Driver for Ssh {
         let work = format!("/tmp/vm-snapshot-{}", seat.instance.id);
         let script = format!("mkdir -m 700 {work} {work}/work {work}/home && printf 'up\\n'");
         let until = Instant::now() + PATIENCE;
-        loop {
-            let argv: Vec<OsString> = ["sh", "-c", &script].iter().map(OsString::from).collect();
-            let mut command = self.command(seat, &argv, None, false);
-            // the first connection becomes the master of all
-            let mut master = Command::new("ssh");
-            master.args(["-o", "ControlMaster=yes", "-o", "ControlPersist=yes"]).args(command.get_args());
-            command = master;
-            let log = std::fs::File::create(seat.dir.join("ssh.log"))
-                .map_err(|error| Failure::cant_create(format!("cannot write a log: {error}")))?;
-            let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).spawn();
-            let mut child = child.map_err(|error| {
-                Failure::unavailable(format!("cannot run ssh: {error}")).hint("install openssh-client")
-            })?;
-            let mut said = String::new();
-            if let Some(stdout) = child.stdout.take() {
-                use std::io::{BufRead, BufReader};
-                let _ = BufReader::new(stdout).read_line(&mut said);
-            }
-            let _ = child.wait();
-            if said == "up\n" {
-                break;
-            }
-            let said = std::fs::read_to_string(seat.dir.join("ssh.log")).unwrap_or_default();
+        let target = Target::of(seat);
+        while let Err(said) = target.connect(&script, &seat.dir.join("ssh.log"))? {
             let failure = explain(&seat.instance.machine.name, host(seat), &said);
             if failure.exit != Exit::TryAgain || Instant::now() > until {
                 return Err(failure);
@@ -210,7 +253,7 @@ impl Driver for Ssh {
             sleep(Duration::from_secs(1));
         }
         for mount in self.mounts(seat) {
-            if let Err(failure) = self.send(seat, &mount) {
+            if let Err(failure) = target.send(&mount) {
                 self.reap(seat);
                 return Err(failure);
             }
@@ -231,11 +274,7 @@ impl Driver for Ssh {
             seat,
             &format!("cd /tmp && chmod -R u+w vm-snapshot-{id}; rm -rf vm-snapshot-{id}"),
         );
-        let _ = Command::new("ssh")
-            .args(ssh_args(seat))
-            .args(["-O", "exit", "--", host(seat)])
-            .stdin(Stdio::null())
-            .output();
+        Target::of(seat).disconnect();
     }
 
     fn enter(&self, seat: &Seat, request: &Request) -> Result<Command> {

@@ -1,0 +1,502 @@
+//! Driver `qemu`: a virtual machine for each instance, on a copy-on-write disk over an image. A snapshot holds the memory
+//! too, so that opening one does not boot. Commands go in by ssh.
+//!
+//! Settings: `image` (qcow2), `kernel`, `initrd`, `append`, `identity` (private key), `known_hosts` (where the machine is
+//! called `vm`), all files relative to the document; `accel` (`tcg`, the default, or `kvm`), `boot_timeout_s`.
+
+use super::guest::{self, Channel};
+use super::ssh::{self, Target};
+use super::{Driver, Request, Running, check_settings, setting};
+use crate::process::before_exec;
+use crate::store::Seat;
+use contract::machines::Network;
+use contract::testbed::{Mount, Usage};
+use edge::{Context, Exit, Failure, Result};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, Write};
+use std::net::TcpListener;
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+pub struct Qemu;
+
+const WORK_DIR: &str = "/work";
+const USER: &str = "racket";
+const HOME: &str = "/home/racket";
+const DEFAULT_MEMORY_MB: u64 = 1024;
+const BOOT_TIMEOUT_S: u64 = 120;
+/// Another may take a port between our choosing it and qemu's taking it.
+const PORT_TRIES: u32 = 5;
+
+fn file(seat: &Seat, name: &str) -> Option<PathBuf> {
+    setting(seat, name).map(|file| seat.instance.base_dir.join(file))
+}
+
+/// The disk that an instance stands on.
+fn base(seat: &Seat) -> Option<PathBuf> {
+    match seat.instance.layers.first() {
+        Some(layer) => Some(layer.join("disk.qcow2")),
+        None => file(seat, "image"),
+    }
+}
+
+/// The memory that an instance starts with; None: it boots.
+fn memory(seat: &Seat) -> Option<PathBuf> {
+    seat.instance.layers.first().map(|layer| layer.join("memory")).filter(|file| file.exists())
+}
+
+/// The whole command line. The working directory of qemu is that of the instance.
+fn qemu_args(seat: &Seat, port: u16) -> Vec<OsString> {
+    let machine = &seat.instance.machine;
+    let accel = setting(seat, "accel").unwrap_or("tcg");
+    let restrict = if machine.network == Network::None { "on" } else { "off" };
+    let memory_mb = if machine.memory_mb > 0 { machine.memory_mb } else { DEFAULT_MEMORY_MB };
+    let mut args: Vec<OsString> = [
+        "-nodefaults",
+        "-no-user-config",
+        "-display",
+        "none",
+        "-no-reboot",
+        "-machine",
+        &format!("q35,usb=off,vmport=off,smbus=off,sata=off,accel={accel}"),
+        "-cpu",
+        if accel == "kvm" { "host" } else { "max" },
+        "-m",
+        &format!("{memory_mb}M"),
+        "-smp",
+        &machine.cpus.max(1).to_string(),
+        // no fsync: nobody needs the disk of an instance after a crash of the host
+        "-drive",
+        "file=disk.qcow2,if=none,id=disk,format=qcow2,cache=unsafe,discard=unmap",
+        "-device",
+        "virtio-blk-pci,drive=disk",
+        "-netdev",
+        &format!("user,id=net,restrict={restrict},hostfwd=tcp:127.0.0.1:{port}-:22"),
+        "-device",
+        "virtio-net-pci,netdev=net,romfile=",
+        "-device",
+        "virtio-rng-pci",
+        "-serial",
+        "file:console",
+        "-qmp",
+        "unix:qmp,server=on,wait=off",
+    ]
+    .iter()
+    .map(OsString::from)
+    .collect();
+    let mut option = |name: &str, value: OsString| args.extend([name.into(), value]);
+    if let Some(kernel) = file(seat, "kernel") {
+        option("-kernel", kernel.into());
+        let append = setting(seat, "append").unwrap_or("console=ttyS0 root=/dev/vda rw quiet net.ifnames=0");
+        option("-append", append.into());
+    }
+    if let Some(initrd) = file(seat, "initrd") {
+        option("-initrd", initrd.into());
+    }
+    if memory(seat).is_some() {
+        option("-incoming", "defer".into());
+    }
+    args
+}
+
+/// What must be the same when a memory is to fit.
+fn size(seat: &Seat) -> String {
+    let machine = &seat.instance.machine;
+    let memory_mb = if machine.memory_mb > 0 { machine.memory_mb } else { DEFAULT_MEMORY_MB };
+    format!("{memory_mb} MiB and {} processors", machine.cpus.max(1))
+}
+
+fn target(seat: &Seat, port: u16) -> Target {
+    Target {
+        host: "127.0.0.1".to_owned(),
+        port: Some(port.into()),
+        user: Some("root".to_owned()),
+        identity: file(seat, "identity"),
+        known_hosts: file(seat, "known_hosts"),
+        options: ["HostKeyAlias=vm", "KexAlgorithms=curve25519-sha256"].map(str::to_owned).to_vec(),
+        control: ssh::control(&seat.instance.id),
+    }
+}
+
+fn noted_port(seat: &Seat) -> u16 {
+    seat.running().and_then(|note| note["port"].as_u64()?.try_into().ok()).unwrap_or(0)
+}
+
+fn free_port() -> io::Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+/// A connection to qemu's monitor.
+struct Monitor {
+    stream: BufReader<UnixStream>,
+}
+
+impl Monitor {
+    fn connect(dir: &Path) -> io::Result<Monitor> {
+        // the path of a socket is short; that of a state directory need not be
+        let held = File::open(dir)?;
+        let stream = UnixStream::connect(format!("/proc/self/fd/{}/qmp", held.as_raw_fd()))?;
+        stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+        let mut monitor = Monitor { stream: BufReader::new(stream) };
+        monitor.answer()?;
+        monitor.run("qmp_capabilities", json!({}))?;
+        Ok(monitor)
+    }
+
+    fn run(&mut self, command: &str, arguments: Value) -> io::Result<Value> {
+        let mut line = json!({"execute": command, "arguments": arguments}).to_string();
+        line.push('\n');
+        self.stream.get_mut().write_all(line.as_bytes())?;
+        self.answer()
+    }
+
+    /// The next line that is no event.
+    fn answer(&mut self) -> io::Result<Value> {
+        loop {
+            let mut line = String::new();
+            if self.stream.read_line(&mut line)? == 0 {
+                return Err(io::Error::other("qemu closed its monitor"));
+            }
+            let value: Value = serde_json::from_str(&line)?;
+            if value.get("event").is_some() {
+                continue;
+            }
+            return match value.get("error") {
+                Some(error) => Err(io::Error::other(error["desc"].as_str().unwrap_or("error").to_owned())),
+                None => Ok(value["return"].clone()),
+            };
+        }
+    }
+
+    /// Waits until a migration is over.
+    fn migrated(&mut self) -> io::Result<()> {
+        loop {
+            let state = self.run("query-migrate", json!({}))?;
+            match state["status"].as_str() {
+                Some("completed") => return Ok(()),
+                Some("failed" | "cancelled") => {
+                    let cause = state["error-desc"].as_str().unwrap_or("it failed");
+                    return Err(io::Error::other(format!("cannot move the memory: {cause}")));
+                }
+                _ => sleep(Duration::from_millis(10)),
+            }
+        }
+    }
+}
+
+fn spawn(seat: &Seat, port: u16) -> Result<Child> {
+    let log = File::create(seat.dir.join("qemu.log"))
+        .context(Exit::CantCreate, || "cannot write qemu.log".to_owned())?;
+    let mut command = Command::new("qemu-system-x86_64");
+    command.args(qemu_args(seat, port)).current_dir(&seat.dir).stdin(Stdio::null());
+    command.stdout(Stdio::null()).stderr(log);
+    // a keeper that is killed takes its machine along
+    before_exec(&mut command, || Ok(rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?));
+    command.spawn().map_err(|error| {
+        Failure::unavailable(format!("cannot run qemu-system-x86_64: {error}"))
+            .hint("install qemu-system-x86 and qemu-utils")
+    })
+}
+
+impl Qemu {
+    /// Starts qemu and waits until a command can be run.
+    fn begin(&self, seat: &Seat) -> Result<(Child, u16)> {
+        let name = &seat.instance.machine.name;
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let port = free_port().context(Exit::TryAgain, || "cannot find a free port".to_owned())?;
+            let mut child = spawn(seat, port)?;
+            match self.wait_until_up(seat, &mut child, port) {
+                Ok(()) => return Ok((child, port)),
+                Err(failure) => {
+                    let _ = child.kill();
+                    let _ = child.wait();
+                    let log = fs::read_to_string(seat.dir.join("qemu.log")).unwrap_or_default();
+                    if !(log.contains("Could not set up host forwarding rule") && tries < PORT_TRIES) {
+                        let console = fs::read_to_string(seat.dir.join("console")).unwrap_or_default();
+                        let tail: Vec<&str> = console.lines().rev().take(5).collect();
+                        let mut failure = failure;
+                        failure.message = format!("cannot open machine \"{name}\": {}", failure.message);
+                        for (key, text) in [("qemu", log.trim()), ("console", &tail.join("\n"))] {
+                            if !text.is_empty() {
+                                failure = failure.detail(key, text);
+                            }
+                        }
+                        return Err(failure);
+                    }
+                }
+            }
+        }
+    }
+
+    fn wait_until_up(&self, seat: &Seat, child: &mut Child, port: u16) -> Result<()> {
+        let seconds = seat.instance.machine.settings.get("boot_timeout_s").and_then(Value::as_u64);
+        let until = Instant::now() + Duration::from_secs(seconds.unwrap_or(BOOT_TIMEOUT_S));
+        if let Some(memory) = memory(seat) {
+            let mut restore = || {
+                let mut monitor = loop {
+                    match Monitor::connect(&seat.dir) {
+                        Ok(monitor) => break monitor,
+                        Err(error) if Instant::now() > until || child.try_wait()?.is_some() => {
+                            return Err(error);
+                        }
+                        Err(_) => sleep(Duration::from_millis(10)),
+                    }
+                };
+                let from = format!("exec:cat '{}'", memory.display().to_string().replace('\'', "'\\''"));
+                monitor.run("migrate-incoming", json!({"uri": from}))?;
+                monitor.migrated()?;
+                match monitor.run("cont", json!({})) {
+                    // it may run already
+                    Ok(_) | Err(_) => Ok::<(), io::Error>(()),
+                }
+            };
+            restore().context(Exit::TryAgain, || "cannot restore its memory".to_owned())?;
+        }
+        let target = target(seat, port);
+        let now = jiff::Timestamp::now().as_second();
+        // the clock stood still since the snapshot, and the random numbers would be the same again
+        let seed = crate::open::random_hex(64)?;
+        // without a route an attempt fails at once instead of waiting for an answer that never comes
+        let cut = if seat.instance.machine.network == Network::None { "ip route del default; " } else { "" };
+        let script = format!(
+            "{cut}date -s @{now} >/dev/null; echo {seed} >/dev/urandom; mkdir -p {WORK_DIR} && chown {USER} {WORK_DIR} && echo up"
+        );
+        loop {
+            let said = match target.connect(&script, &seat.dir.join("ssh.log"))? {
+                Ok(()) => return Ok(()),
+                Err(said) => said,
+            };
+            if let Ok(Some(status)) = child.try_wait() {
+                return Err(Failure::try_again(format!("qemu ended with {status}")));
+            }
+            for (text, hint) in [
+                (
+                    "Permission denied",
+                    "the setting \"identity\" must name the private key that the image lets in",
+                ),
+                (
+                    "Host key verification failed",
+                    "the setting \"known_hosts\" must name a file with the key of \"vm\"",
+                ),
+            ] {
+                if said.contains(text) {
+                    return Err(Failure::unavailable(text.to_lowercase()).hint(hint));
+                }
+            }
+            if Instant::now() > until {
+                return Err(Failure::try_again("it did not answer in time").detail("ssh", said.trim()));
+            }
+            sleep(Duration::from_millis(100));
+        }
+    }
+}
+
+impl Channel for Qemu {
+    fn command(&self, seat: &Seat, argv: &[OsString], user: Option<&str>, tty: bool) -> Command {
+        let target = target(seat, noted_port(seat));
+        match user {
+            Some("root") => target.command(argv, tty),
+            _ => {
+                let down = ["setpriv", "--reuid", USER, "--regid", USER, "--init-groups", "--"];
+                let words: Vec<OsString> =
+                    down.iter().map(OsString::from).chain(argv.iter().cloned()).collect();
+                target.command(&words, tty)
+            }
+        }
+    }
+
+    fn answers(&self, seat: &Seat) -> bool {
+        guest::ask(self, seat, ":").is_some()
+    }
+
+    fn own_codes(&self) -> &'static [i32] {
+        &[255]
+    }
+
+    fn is_whole_machine(&self) -> bool {
+        true
+    }
+}
+
+impl Driver for Qemu {
+    fn name(&self) -> &'static str {
+        "qemu"
+    }
+
+    fn identify(&self, seat: &Seat) -> Result<String> {
+        let known =
+            ["image", "kernel", "initrd", "append", "identity", "known_hosts", "accel", "boot_timeout_s"];
+        check_settings(seat, &known)?;
+        for name in ["image", "identity"] {
+            guest::needed(seat, name)?;
+        }
+        let mut identity = String::new();
+        for name in ["image", "kernel", "initrd", "identity", "known_hosts"] {
+            let Some(path) = file(seat, name) else { continue };
+            let meta = fs::metadata(&path).map_err(|error| {
+                Failure::unavailable(format!("cannot find {name} \"{}\": {error}", path.display()))
+                    .hint("scripts/make-image makes an image")
+            })?;
+            identity.push_str(&format!("{name} {} {:?}\n", meta.len(), meta.modified().ok()));
+        }
+        Ok(identity)
+    }
+
+    fn start(&self, seat: &Seat) -> Result<Running> {
+        if let Some(memory) = memory(seat) {
+            let taken = fs::read_to_string(memory.with_file_name("size")).unwrap_or_default();
+            if taken != size(seat) {
+                return Err(Failure::usage(format!(
+                    "cannot open machine \"{}\" with {}: the memory of its snapshot was taken with {taken}",
+                    seat.instance.machine.name,
+                    size(seat)
+                )));
+            }
+        }
+        let disk = seat.dir.join("disk.qcow2");
+        if !disk.exists() {
+            let base = base(seat).ok_or_else(|| Failure::bug("no image"))?;
+            let made = Command::new("qemu-img")
+                .args(["create", "-q", "-f", "qcow2", "-F", "qcow2", "-b"])
+                .arg(&base)
+                .arg(&disk)
+                .stdin(Stdio::null())
+                .output()
+                .map_err(|error| {
+                    Failure::unavailable(format!("cannot run qemu-img: {error}")).hint("install qemu-utils")
+                })?;
+            if !made.status.success() {
+                return Err(Failure::cant_create(format!("cannot make a disk over \"{}\"", base.display()))
+                    .detail("qemu-img", String::from_utf8_lossy(&made.stderr).trim()));
+            }
+        }
+        let (mut child, port) = self.begin(seat)?;
+        let target = target(seat, port);
+        for mount in &seat.instance.mounts {
+            if let Err(failure) = target.send(mount) {
+                let _ = child.kill();
+                let _ = child.wait();
+                return Err(failure);
+            }
+        }
+        let pid = rustix::process::Pid::from_child(&child);
+        let persistent = seat.instance.persistent;
+        let end = move || {
+            if persistent {
+                let argv: Vec<OsString> = vec!["sync".into()];
+                let _ = target.command(&argv, false).stdin(Stdio::null()).output();
+            }
+            let _ = child.kill();
+            let _ = child.wait();
+            target.disconnect();
+        };
+        Ok(Running {
+            note: json!({"port": port}),
+            watch: rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).ok(),
+            tick: None,
+            end: Box::new(end),
+        })
+    }
+
+    fn reap(&self, seat: &Seat) {
+        // qemu died with its keeper; the master connection of ssh may still be there
+        target(seat, noted_port(seat)).disconnect();
+    }
+
+    fn enter(&self, seat: &Seat, request: &Request) -> Result<Command> {
+        let home = match request.user.as_deref() {
+            None | Some(USER) => HOME,
+            Some("root") => "/root",
+            Some(user) => {
+                return Err(Failure::usage(format!("cannot run as \"{user}\": no such user in the machine"))
+                    .detail("users", "root, racket"));
+            }
+        };
+        guest::enter(seat, request, home, &self.work_dir(seat))
+    }
+
+    fn usage(&self, seat: &Seat, usage: &mut Usage) {
+        let script = "grep '^oom_kill ' /proc/vmstat; grep '^Ip: ' /proc/net/snmp | tail -n 1 | cut -d' ' -f13; df -P / | tail -n 1";
+        let said = guest::ask(self, seat, script).unwrap_or_default();
+        let mut lines = said.lines();
+        usage.alive = !said.is_empty();
+        usage.memory_kills = lines.next().and_then(|line| line.strip_prefix("oom_kill ")?.parse().ok());
+        usage.network_refusals = lines.next().and_then(|count| count.parse().ok());
+        let free_kb = lines.next().and_then(|line| line.split_ascii_whitespace().nth(3)?.parse::<u64>().ok());
+        usage.disk_full = free_kb.map(|free_kb| free_kb < 256);
+        usage.disk_mb = fs::metadata(seat.dir.join("disk.qcow2")).ok().map(|meta| {
+            (std::os::unix::fs::MetadataExt::blocks(&meta) as f64 / 2048.0 * 100.0).round() / 100.0
+        });
+    }
+
+    fn capabilities(&self, seat: &Seat) -> Vec<String> {
+        let mut has = vec!["fresh", "kill-tree", "exec-options", "usage", "snapshot", "root", "limits-cpu"];
+        if seat.instance.machine.network == Network::None {
+            has.push("no-network");
+        }
+        if seat.instance.machine.memory_mb > 0 {
+            has.push("limits-memory");
+        }
+        has.into_iter().map(str::to_owned).collect()
+    }
+
+    fn work_dir(&self, seat: &Seat) -> String {
+        seat.instance.machine.work_dir.clone().unwrap_or_else(|| WORK_DIR.to_owned())
+    }
+
+    fn share_point(&self, name: &str, _host: &str) -> Option<String> {
+        Some(format!("/share/{name}"))
+    }
+
+    fn mounts(&self, seat: &Seat) -> Vec<Mount> {
+        seat.instance.mounts.clone()
+    }
+
+    fn channel(&self) -> Option<&'static dyn Channel> {
+        Some(&Qemu)
+    }
+
+    fn freezes_alive(&self) -> bool {
+        true
+    }
+
+    /// Stops the machine for a moment, writes its memory to a file and copies its disk; then it goes on.
+    fn freeze(&self, seat: &Seat, layer: &Path) -> Result<()> {
+        let cannot = || format!("cannot take a snapshot of \"{}\"", seat.instance.id);
+        let new = layer.with_extension("new");
+        let freeze = || {
+            fs::create_dir(&new)?;
+            fs::write(new.join("size"), size(seat))?;
+            let mut monitor = Monitor::connect(&seat.dir)?;
+            monitor.run("stop", json!({}))?;
+            let shown = new.join("memory").display().to_string().replace('\'', "'\\''");
+            // 0: as fast as it goes
+            monitor.run("migrate-set-parameters", json!({"max-bandwidth": 0}))?;
+            monitor.run("migrate", json!({"uri": format!("exec:cat > '{shown}'")}))?;
+            monitor.migrated()?;
+            let copied = Command::new("cp")
+                .arg("--sparse=always")
+                .arg(seat.dir.join("disk.qcow2"))
+                .arg(new.join("disk.qcow2"))
+                .status()?;
+            monitor.run("cont", json!({}))?;
+            if !copied.success() {
+                return Err(io::Error::other(format!("cp ended with {copied}")));
+            }
+            fs::rename(&new, layer)
+        };
+        freeze().map_err(|error| {
+            crate::store::remove_tree(&new);
+            Failure::cant_create(format!("{}: {error}", cannot()))
+        })
+    }
+}
