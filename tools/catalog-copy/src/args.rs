@@ -55,6 +55,11 @@ struct Args {
     manners: Manners,
 }
 
+/// `catalog-copy --version` alone, where `--version` is about the program.
+#[derive(clap::Parser, Debug)]
+#[command(name = "catalog-copy", version)]
+struct OwnVersion {}
+
 /// What to do with a destination that is there already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IfThere {
@@ -82,9 +87,7 @@ pub struct Config {
 pub fn parse() -> Result<(Config, Manners)> {
     let arguments: Vec<OsString> = std::env::args_os().collect();
     if arguments.len() == 2 && (arguments[1] == "--version" || arguments[1] == "-V") {
-        edge::out::line(&format!("catalog-copy {}", env!("CARGO_PKG_VERSION")))?;
-        edge::out::flush()?;
-        std::process::exit(0);
+        edge::parse_args_from::<OwnVersion>(arguments.clone())?;
     }
     let args: Args = edge::parse_args_from(as_raco_spells(arguments))?;
     let manners = args.manners.clone();

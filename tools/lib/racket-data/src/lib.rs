@@ -6,14 +6,19 @@
 //! size in the memory of one item. [`read_module`] reads `info.rkt` in both of its forms.
 
 mod atom;
+mod compound;
 mod error;
+mod float;
 mod hash;
 mod module;
 mod number;
+mod order;
 mod prefab;
 mod read;
 mod stream;
+mod string;
 mod text;
+mod token;
 mod unicode;
 mod unicode_tables;
 mod value;

@@ -1,6 +1,8 @@
 //! Numbers: from any written form to the form `write` prints.
 
 use crate::Value;
+use crate::float::{ratio_to_f64, write_f64};
+use crate::order::exactly;
 use num_bigint::{BigInt, BigUint, Sign};
 use num_integer::Integer;
 
@@ -9,7 +11,7 @@ const MAX_EXACT_EXPONENT: i64 = 10_000;
 
 /// A real number while it is being read.
 #[derive(Clone, Debug, PartialEq)]
-enum Real {
+pub(crate) enum Real {
     /// Numerator and denominator, reduced, denominator positive.
     Exact(BigInt, BigUint),
     Float(f64),
@@ -18,13 +20,13 @@ enum Real {
 }
 
 #[derive(Clone, Copy, PartialEq)]
-enum Exactness {
+pub(crate) enum Exactness {
     AsWritten,
     Exact,
     Inexact,
 }
 
-type Parsed<T> = Option<Result<T, String>>;
+pub(crate) type Parsed<T> = Option<Result<T, String>>;
 
 /// The number that `text` is for `read`: `None` when it is no number (a symbol then), an error when it looks like
 /// one that cannot be (`1/0`).
@@ -133,7 +135,7 @@ fn polar(magnitude: &Real, angle: &Real, exactness: Exactness) -> Option<Value> 
 }
 
 /// A real number in the given radix: sign, digits with at most one of `.` and `/`, exponent.
-fn parse_real(text: &str, radix: u32, exactness: Exactness) -> Parsed<Real> {
+pub(crate) fn parse_real(text: &str, radix: u32, exactness: Exactness) -> Parsed<Real> {
     let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
     let negative = text.starts_with('-');
     if unsigned.len() < text.len()
@@ -278,41 +280,7 @@ fn parse_special(unsigned: &str, negative: bool, text: &str) -> Option<Real> {
     }
 }
 
-/// The double nearest to a ratio, ties to even.
-fn ratio_to_f64(numerator: &BigUint, denominator: &BigUint) -> f64 {
-    if *numerator == BigUint::ZERO {
-        return 0.0;
-    }
-    // scale so that the quotient has 66 bits or so, keep what is lost as one sticky bit, then let the correctly
-    // rounding decimal parser of the standard library do nothing: 64 bits to 53 by hand
-    let shift = 66 - (numerator.bits() as i64 - denominator.bits() as i64);
-    let (scaled, divisor) = if shift >= 0 {
-        (numerator << shift as u64, denominator.clone())
-    } else {
-        (numerator.clone(), denominator << shift.unsigned_abs())
-    };
-    let (quotient, remainder) = scaled.div_rem(&divisor);
-    let mut bits = u128::try_from(&quotient).unwrap_or(u128::MAX);
-    if remainder != BigUint::ZERO {
-        bits |= 1;
-    }
-    let exponent = -shift;
-    // drop bits until 53 are left, more for subnormal numbers
-    let width = 128 - i64::from(bits.leading_zeros());
-    let drop = (width - 53).max(-1074 - exponent);
-    if drop > width + 1 {
-        return 0.0;
-    }
-    let (kept, lost) = (bits >> drop, bits & ((1u128 << drop) - 1));
-    let half = 1u128 << (drop - 1);
-    let mantissa = kept + u128::from(lost > half || (lost == half && kept & 1 == 1));
-    let scale = exponent + drop;
-    // mantissa has at most 53 bits and a carry: both factors below are exact or overflow to infinity
-    let (first, second) = (scale / 2, scale - scale / 2);
-    mantissa as f64 * 2f64.powi(first as i32) * 2f64.powi(second as i32)
-}
-
-fn to_f64(real: &Real) -> Option<f64> {
+pub(crate) fn to_f64(real: &Real) -> Option<f64> {
     match real {
         Real::Exact(numerator, denominator) => {
             let magnitude = ratio_to_f64(numerator.magnitude(), denominator);
@@ -337,87 +305,5 @@ fn written(real: &Real) -> String {
         Real::Exact(numerator, denominator) => format!("{numerator}/{denominator}"),
         Real::Float(float) => write_f64(*float),
         Real::Extended(text) => text.clone(),
-    }
-}
-
-/// A double in the shortest form that reads back the same, laid out as Racket's `write` does.
-pub(crate) fn write_f64(float: f64) -> String {
-    if float.is_nan() {
-        return "+nan.0".to_owned();
-    }
-    if float.is_infinite() {
-        return if float < 0.0 { "-inf.0" } else { "+inf.0" }.to_owned();
-    }
-    let scientific = format!("{:e}", float.abs());
-    let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
-    let exponent: i32 = exponent.parse().unwrap_or(0);
-    let digits = mantissa.replace('.', "");
-    let sign = if float.is_sign_negative() { "-" } else { "" };
-    let count = digits.len() as i32;
-    // Racket 8.7: positional up to 1e14, or while at most three zeros have to be added
-    if (0..14.max(count + 3)).contains(&exponent) {
-        let whole = exponent + 1;
-        return if count > whole {
-            format!("{sign}{}.{}", &digits[..whole as usize], &digits[whole as usize..])
-        } else {
-            format!("{sign}{digits}{}.0", "0".repeat((whole - count) as usize))
-        };
-    }
-    if (-4..0).contains(&exponent) {
-        return format!("{sign}0.{}{digits}", "0".repeat((-exponent - 1) as usize));
-    }
-    let fraction = if count > 1 { format!(".{}", &digits[1..]) } else { String::new() };
-    let plus = if exponent > 0 { "+" } else { "" };
-    format!("{sign}{}{fraction}e{plus}{exponent}", &digits[..1])
-}
-
-/// Order of two real numbers that are not NaN; `None` for anything else. Exact and inexact ones compare by value.
-pub(crate) fn compare(one: &Value, other: &Value) -> Option<std::cmp::Ordering> {
-    if let (Value::Int(one), Value::Int(other)) = (one, other) {
-        return Some(one.cmp(other));
-    }
-    let (one, other) = (real_of(one)?, real_of(other)?);
-    match (exact_of(&one), exact_of(&other)) {
-        (Some((n1, d1)), Some((n2, d2))) => Some((n1 * BigInt::from(d2)).cmp(&(n2 * BigInt::from(d1)))),
-        // infinity on one side at least
-        _ => to_f64(&one)?.partial_cmp(&to_f64(&other)?),
-    }
-}
-
-fn real_of(value: &Value) -> Option<Real> {
-    match value {
-        Value::Int(int) => Some(Real::Exact(BigInt::from(*int), BigUint::from(1u32))),
-        Value::Number(text) => parse_real(text, 10, Exactness::AsWritten)?.ok(),
-        _ => None,
-    }
-}
-
-fn exactly(real: &Real) -> Option<Real> {
-    let (numerator, denominator) = exact_of(real)?;
-    let divisor = numerator.magnitude().gcd(&denominator);
-    let magnitude = numerator.magnitude() / &divisor;
-    Some(Real::Exact(BigInt::from_biguint(numerator.sign(), magnitude), denominator / divisor))
-}
-
-/// Numerator and denominator, exactly; `None` for infinity and NaN.
-fn exact_of(real: &Real) -> Option<(BigInt, BigUint)> {
-    match real {
-        Real::Exact(numerator, denominator) => Some((numerator.clone(), denominator.clone())),
-        Real::Extended(_) => None,
-        Real::Float(float) if !float.is_finite() => None,
-        Real::Float(float) => {
-            let bits = float.to_bits();
-            let (exponent, fraction) = ((bits >> 52) & 0x7FF, bits & ((1 << 52) - 1));
-            let (mantissa, exponent) =
-                if exponent == 0 { (fraction, -1074) } else { (fraction | 1 << 52, exponent as i64 - 1075) };
-            let sign = if *float < 0.0 { Sign::Minus } else { Sign::Plus };
-            let (numerator, denominator) = (BigUint::from(mantissa), BigUint::from(1u32));
-            let magnitude = exponent.unsigned_abs();
-            Some(if exponent >= 0 {
-                (BigInt::from_biguint(sign, numerator << magnitude), denominator)
-            } else {
-                (BigInt::from_biguint(sign, numerator), denominator << magnitude)
-            })
-        }
     }
 }

@@ -1,15 +1,9 @@
 //! The reader: one datum of a text, as Racket's `read` takes it.
 
 use crate::error::{Limits, Place};
-use crate::hash::HashBuilder;
-use crate::text::{decode, is_whitespace};
-use crate::{HashKind, ReadError, Value, number};
+use crate::text::decode;
+use crate::{ReadError, Value};
 use std::collections::BTreeMap;
-
-/// Values that graph references (`#0#`) may copy in one text.
-const MAX_COPIED_VALUES: usize = 1_000_000;
-/// Length that `#1000(x)` may ask for.
-const MAX_VECTOR_LENGTH: usize = 1_000_000;
 
 /// Reads the first datum; what follows it is ignored, as Racket does. `None` if there is nothing but white space
 /// and comments.
@@ -65,9 +59,9 @@ pub(crate) struct Reader<'t> {
     pub touched_end: bool,
     pub limits: Limits,
     depth: usize,
-    fold_case: bool,
-    graph: BTreeMap<u64, Option<Value>>,
-    copied: usize,
+    pub(crate) fold_case: bool,
+    pub(crate) graph: BTreeMap<u64, Option<Value>>,
+    pub(crate) copied: usize,
 }
 
 impl<'t> Reader<'t> {
@@ -111,65 +105,6 @@ impl<'t> Reader<'t> {
         let result = read(self);
         self.depth -= 1;
         result
-    }
-
-    /// Skips white space and comments, also `#;datum`.
-    pub fn skip_atmosphere(&mut self) -> Outcome<()> {
-        loop {
-            match self.peek() {
-                Some(b' ' | b'\t' | b'\n' | b'\r' | 0xB | 0xC) => self.at += 1,
-                Some(b';') => self.skip_line(false),
-                Some(b'#') => match self.peek_second() {
-                    Some(b'|') => self.skip_block_comment()?,
-                    Some(b';') => {
-                        let start = self.at;
-                        self.at += 2;
-                        if self.nested(Reader::datum_or_end)?.is_none() {
-                            return fail(start, "expected a datum to comment out after `#;`");
-                        }
-                    }
-                    Some(b'!') if matches!(self.text.get(self.at + 2), Some(b' ' | b'/')) => {
-                        self.skip_line(true)
-                    }
-                    _ => return Ok(()),
-                },
-                Some(0x80..) => match self.peek_char() {
-                    Some((c, length)) if is_whitespace(c) => self.at += length,
-                    _ => return Ok(()),
-                },
-                _ => return Ok(()),
-            }
-        }
-    }
-
-    /// To the end of a line comment; in a `#!` comment a backslash carries it over to the next line.
-    fn skip_line(&mut self, backslash_continues: bool) {
-        while let Some((c, length)) = self.peek_char() {
-            self.at += length;
-            if c == '\n' {
-                return;
-            }
-            if backslash_continues && c == '\\' && self.peek().is_some() {
-                self.at += 1;
-            }
-        }
-    }
-
-    fn skip_block_comment(&mut self) -> Outcome<()> {
-        let (start, mut open) = (self.at, 0usize);
-        while let Some(byte) = self.peek() {
-            match (byte, self.peek_second()) {
-                (b'#', Some(b'|')) => (open, self.at) = (open + 1, self.at + 2),
-                (b'|', Some(b'#')) => {
-                    (open, self.at) = (open - 1, self.at + 2);
-                    if open == 0 {
-                        return Ok(());
-                    }
-                }
-                _ => self.at += 1,
-            }
-        }
-        fail(start, "expected `|#` to close this comment")
     }
 
     pub fn datum_or_end(&mut self) -> Outcome<Option<Value>> {
@@ -216,53 +151,6 @@ impl<'t> Reader<'t> {
         }
     }
 
-    /// A list or pair, at its opening parenthesis.
-    fn list(&mut self) -> Outcome<Value> {
-        let start = self.at;
-        let close = self.open();
-        let mut items = Vec::new();
-        loop {
-            if self.at_close(close, start)? {
-                return Ok(Value::List(items));
-            }
-            if !self.at_dot() {
-                items.push(self.datum("an item")?);
-                continue;
-            }
-            let dot = self.at;
-            self.at += 1;
-            if items.is_empty() {
-                return fail(dot, "unexpected `.`");
-            }
-            self.skip_atmosphere()?;
-            if matches!(self.peek(), Some(b')' | b']' | b'}')) {
-                return fail(dot, "expected a datum after `.`");
-            }
-            let tail = self.datum("a datum after `.`")?;
-            if self.at_close(close, start)? {
-                return Ok(dotted(items, tail));
-            }
-            // `(a . f . b)` is `(f a b)`
-            if !self.at_dot() {
-                return fail(dot, "expected one datum after `.`");
-            }
-            self.at += 1;
-            items.insert(0, tail);
-            self.skip_atmosphere()?;
-            if matches!(self.peek(), Some(b')' | b']' | b'}') | None) {
-                return fail(dot, "expected a datum after `.`");
-            }
-            items.push(self.datum("a datum after `.`")?);
-            while !self.at_close(close, start)? {
-                if self.at_dot() {
-                    return fail(self.at, "unexpected `.`");
-                }
-                items.push(self.datum("an item")?);
-            }
-            return Ok(Value::List(items));
-        }
-    }
-
     /// Steps over an opening parenthesis; gives the one that closes it.
     pub fn open(&mut self) -> u8 {
         let close = match self.text[self.at] {
@@ -303,195 +191,11 @@ impl<'t> Reader<'t> {
         alone
     }
 
-    /// True at the end of a token.
-    pub fn at_delimiter(&mut self) -> bool {
-        match self.peek() {
-            None => true,
-            Some(byte @ 0..0x80) => is_delimiter(byte),
-            Some(_) => self.peek_char().is_some_and(|(c, _)| is_whitespace(c)),
-        }
-    }
-
-    /// The bytes up to the next delimiter.
-    pub fn token(&mut self) -> &'t [u8] {
-        let start = self.at;
-        while !self.at_delimiter() {
-            self.at += self.peek_char().map_or(1, |(_, length)| length);
-        }
-        &self.text[start..self.at]
-    }
-
-    fn symbol_or_number(&mut self) -> Outcome<Value> {
-        let start = self.at;
-        let (text, quoted) = self.symbol_text()?;
-        if quoted {
-            return Ok(Value::Symbol(text));
-        }
-        if text == "." {
-            return fail(start, "unexpected `.`");
-        }
-        match number::parse(&text) {
-            None => Ok(Value::Symbol(text)),
-            Some(Ok(number)) => Ok(number),
-            Some(Err(message)) => fail(start, message),
-        }
-    }
-
-    /// The text of a symbol or keyword without its quoting, and whether there was any.
-    pub fn symbol_text(&mut self) -> Outcome<(String, bool)> {
-        let start = self.at;
-        // nearly all: ASCII without quoting
-        while let Some(byte) = self.peek() {
-            if is_plain(byte) {
-                self.at += 1;
-            } else {
-                break;
-            }
-        }
-        let mut text = String::new();
-        crate::text::push_decoded(&mut text, &self.text[start..self.at]);
-        let (mut quoted, fold) = (false, self.fold_case);
-        let push = |text: &mut String, c: char, literal: bool| {
-            if fold && !literal {
-                text.extend(c.to_lowercase());
-            } else {
-                text.push(c);
-            }
-        };
-        if fold {
-            text = text.to_lowercase();
-        }
-        while !self.at_delimiter() {
-            self.check_atom(start)?;
-            let Some((c, length)) = self.peek_char() else { break };
-            self.at += length;
-            match c {
-                '\\' => {
-                    quoted = true;
-                    let Some((c, length)) = self.peek_char() else {
-                        return fail(start, "expected a character after `\\`");
-                    };
-                    self.at += length;
-                    push(&mut text, c, true);
-                }
-                '|' => {
-                    quoted = true;
-                    loop {
-                        self.check_atom(start)?;
-                        let Some((c, length)) = self.peek_char() else {
-                            return fail(start, "expected `|` to close this symbol");
-                        };
-                        self.at += length;
-                        if c == '|' {
-                            break;
-                        }
-                        push(&mut text, c, true);
-                    }
-                }
-                c => push(&mut text, c, false),
-            }
-        }
-        self.check_atom(start)?;
-        Ok((text, quoted))
-    }
-
     pub fn check_atom(&self, start: usize) -> Outcome<()> {
         if self.at - start > self.limits.max_atom_bytes {
             return fail(start, format!("text of one atom is over {} bytes", self.limits.max_atom_bytes));
         }
         Ok(())
-    }
-
-    /// The items of `#(…)`, at the parenthesis.
-    pub fn vector_items(&mut self) -> Outcome<Vec<Value>> {
-        let start = self.at;
-        let close = self.open();
-        let mut items = Vec::new();
-        while !self.at_close(close, start)? {
-            if self.at_dot() {
-                return fail(self.at, "unexpected `.`");
-            }
-            items.push(self.datum("an item")?);
-        }
-        Ok(items)
-    }
-
-    /// `#3(a b)`: the last item fills up.
-    pub fn vector_of_length(&mut self, length: u64, start: usize) -> Outcome<Value> {
-        let mut items = self.nested(Reader::vector_items)?;
-        let length = usize::try_from(length).unwrap_or(usize::MAX);
-        if length < items.len() {
-            return fail(start, format!("vector is longer than the length {length} given for it"));
-        }
-        if length > MAX_VECTOR_LENGTH {
-            return fail(start, format!("vector length {length} is over {MAX_VECTOR_LENGTH}"));
-        }
-        let last = items.last().cloned().unwrap_or(Value::Int(0));
-        self.count_copies(last.size().saturating_mul(length - items.len()), start)?;
-        items.resize(length, last);
-        Ok(Value::Vector(items))
-    }
-
-    fn count_copies(&mut self, copies: usize, start: usize) -> Outcome<()> {
-        self.copied = self.copied.saturating_add(copies);
-        if self.copied > MAX_COPIED_VALUES {
-            return fail(start, format!("copies of shared data are over {MAX_COPIED_VALUES} values"));
-        }
-        Ok(())
-    }
-
-    /// A hash, at its parenthesis.
-    pub fn hash(&mut self, kind: HashKind) -> Outcome<Value> {
-        let start = self.at;
-        let close = self.open();
-        let mut hash = HashBuilder::new(kind);
-        while !self.at_close(close, start)? {
-            let (key, value) = self.nested(Reader::hash_item)?;
-            hash.insert(key, value);
-        }
-        Ok(Value::Hash(hash.finish()))
-    }
-
-    /// `(key . value)`, at its parenthesis.
-    pub fn hash_item(&mut self) -> Outcome<(Value, Value)> {
-        let start = self.at;
-        if !matches!(self.peek(), Some(b'(' | b'[' | b'{')) {
-            return fail(start, "expected `(` to start an item of a hash");
-        }
-        let close = self.open();
-        let key = self.datum("a key")?;
-        self.skip_atmosphere()?;
-        if !self.at_dot() {
-            return fail(self.at, "expected `.` between key and value of a hash");
-        }
-        self.at += 1;
-        let value = self.datum("a value")?;
-        if !self.at_close(close, start)? {
-            return fail(self.at, format!("expected `{}` after the value of a hash item", char::from(close)));
-        }
-        Ok((key, value))
-    }
-
-    /// `#0=datum`
-    pub fn graph_definition(&mut self, name: u64, start: usize) -> Outcome<Value> {
-        if self.graph.insert(name, None).is_some() {
-            return fail(start, format!("`#{name}=` is there twice"));
-        }
-        let value = self.nested(|reader| reader.datum("a datum after `=`"))?;
-        self.graph.insert(name, Some(value.clone()));
-        Ok(value)
-    }
-
-    /// `#0#`
-    pub fn graph_reference(&mut self, name: u64, start: usize) -> Outcome<Value> {
-        match self.graph.get(&name).cloned() {
-            Some(Some(value)) => {
-                self.count_copies(value.size(), start)?;
-                Ok(value)
-            }
-            Some(None) => fail(start, "data that contains itself is not supported"),
-            None => fail(start, format!("no `#{name}=` before this")),
-        }
     }
 
     /// Reads one datum with or without regard to case: `#ci`, `#cs`.
@@ -505,45 +209,4 @@ impl<'t> Reader<'t> {
 
 pub(crate) fn fail<T>(offset: usize, message: impl Into<String>) -> Outcome<T> {
     Err(Trouble { offset, message: message.into() })
-}
-
-fn is_delimiter(byte: u8) -> bool {
-    matches!(
-        byte,
-        b' ' | b'\t'
-            | b'\n'
-            | b'\r'
-            | 0xB
-            | 0xC
-            | b'('
-            | b')'
-            | b'['
-            | b']'
-            | b'{'
-            | b'}'
-            | b'"'
-            | b','
-            | b'\''
-            | b'`'
-            | b';'
-    )
-}
-
-/// Part of a symbol or number, for sure.
-fn is_plain(byte: u8) -> bool {
-    byte < 0x80 && !is_delimiter(byte) && byte != b'\\' && byte != b'|'
-}
-
-fn dotted(mut items: Vec<Value>, tail: Value) -> Value {
-    match tail {
-        Value::List(more) => {
-            items.extend(more);
-            Value::List(items)
-        }
-        Value::Dotted(more, tail) => {
-            items.extend(more);
-            Value::Dotted(items, tail)
-        }
-        tail => Value::Dotted(items, Box::new(tail)),
-    }
 }

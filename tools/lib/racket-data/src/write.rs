@@ -1,7 +1,7 @@
 //! The printer: what Racket's `write` prints, byte for byte.
 
 use crate::text::{char_name, escape_letter, is_whitespace};
-use crate::{Hash, HashKind, Value, number, unicode};
+use crate::{Hash, HashKind, Value, number, order, unicode};
 use std::cmp::Ordering;
 use std::fmt::Write as _;
 
@@ -117,7 +117,7 @@ fn compare_keys(one: &Value, other: &Value) -> Option<Ordering> {
         | (Value::Symbol(one), Value::Symbol(other))
         | (Value::Keyword(one), Value::Keyword(other)) => Some(one.cmp(other)),
         (Value::Bytes(one), Value::Bytes(other)) => Some(one.cmp(other)),
-        (Value::Int(_) | Value::Number(_), Value::Int(_) | Value::Number(_)) => number::compare(one, other),
+        (Value::Int(_) | Value::Number(_), Value::Int(_) | Value::Number(_)) => order::compare(one, other),
         _ => None,
     }
 }
