@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 /// an object can stand in for vm-snapshot.
 ///
 /// `exec` is an argv prefix: append a command and it runs inside, in `work_dir`, with stdin, stdout, stderr and exit
-/// status its own. Before the command it takes vm-snapshot's own `exec` options (`--env K=V`, `--cwd DIR`) only when
+/// status its own. Before the command it takes vm-snapshot's own `exec` options (`--env K=V`, `--cwd DIR`, `--user NAME`) only when
 /// `capabilities` has `exec-options`. Killing the exec process ends the whole process tree inside
 /// (capability `kill-tree`).
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
