@@ -3,6 +3,7 @@ use crate::input::documents;
 use crate::input::{layout, read_side};
 use crate::model::listing;
 use crate::model::{Extra, regressed, report};
+use crate::site::Site;
 use crate::site::write;
 use contract::report::{Report, Verdict};
 use edge::{Done, Result, out, say};
@@ -10,6 +11,9 @@ use edge::{Done, Result, out, say};
 pub fn run(config: Config) -> Result<Done> {
     let new_layout = layout(&config.new)?;
     let old_layout = config.old.as_deref().map(layout).transpose()?;
+    // two reports into one directory come one after the other, and each reads after the one before it has written: the last
+    // one to write has read the latest
+    let site = config.out.as_deref().map(Site::open).transpose()?;
     let new = read_side(&new_layout, "new")?;
     let old = old_layout.as_ref().map(|layout| read_side(layout, "old")).transpose()?;
     let extra = extra(&config)?;
@@ -23,9 +27,9 @@ pub fn run(config: Config) -> Result<Done> {
         documents::calibrate(&mut rates, &report);
         edge::write_atomic(path, &pretty(&documents::flake_document(rates))?)?;
     }
-    if let Some(dir) = &config.out {
+    if let Some(site) = &site {
         let sides = write::Sides { new: &new_layout, old: old_layout.as_ref() };
-        write::write(&config, dir, &report, &graph, &sides)?;
+        write::write(&config, site, &report, &graph, &sides)?;
     }
     match config.list {
         Some(what) => {

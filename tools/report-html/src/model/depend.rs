@@ -86,16 +86,17 @@ pub fn changed(old: &SideFacts, new: &SideFacts) -> BTreeSet<String> {
 }
 
 fn differs(old: &SideFacts, new: &SideFacts, name: &str) -> bool {
-    let archive = |side: &SideFacts| {
-        side.manifest
-            .as_ref()
-            .map(|all| all.get(name).map(|a| (a.content.clone(), a.failed.is_some(), a.in_installation)))
-    };
-    if let (Some(old), Some(new)) = (archive(old), archive(new)) {
+    fn archive<'a>(side: &'a SideFacts, name: &str) -> Option<Option<(&'a str, bool, bool)>> {
+        let archive = side.manifest.as_ref()?.get(name);
+        Some(archive.map(|a| (a.content.as_str(), a.failed.is_some(), a.in_installation)))
+    }
+    if let (Some(old), Some(new)) = (archive(old, name), archive(new, name)) {
         return old != new;
     }
-    let checksum = |side: &SideFacts| side.states.get(name).map(|facts| facts.checksum.clone());
-    match (checksum(old), checksum(new)) {
+    fn checksum<'a>(side: &'a SideFacts, name: &str) -> Option<&'a str> {
+        side.states.get(name).map(|facts| facts.checksum.as_str())
+    }
+    match (checksum(old, name), checksum(new, name)) {
         (Some(old), Some(new)) => !old.is_empty() && !new.is_empty() && old != new,
         _ => false,
     }

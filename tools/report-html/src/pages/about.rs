@@ -57,7 +57,7 @@ pub fn about(report: &Report) -> Vec<u8> {
             "</span></h2>\n"
         );
         let changed: Vec<&str> = report.changed.iter().map(String::as_str).collect();
-        names(&mut h, report, "", &changed, 300);
+        names(&mut h, "", &changed, 300);
     }
     put!(h, "<h2 id=\"words\">What the words mean</h2>\n<dl class=\"facts\">");
     for (verdict, meaning) in MEANINGS {

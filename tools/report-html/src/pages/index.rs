@@ -63,7 +63,7 @@ pub fn index(
                     " of them</a> with times and tests.</p>"
                 );
             } else {
-                names(&mut h, report, "", &passing, 60);
+                names(&mut h, "", &passing, 60);
             }
         }
     }

@@ -1,6 +1,5 @@
 use crate::pages::frame::{Tab, page};
 use crate::pages::html::{Html, put};
-use crate::pages::index::capital;
 use crate::pages::names;
 use contract::report::Report;
 
@@ -28,7 +27,7 @@ pub fn messages(report: &Report) -> Vec<u8> {
     for group in report.messages.iter().take(GROUPS) {
         put!(h, "<section class=\"card fail\" data-i><header><h2 class=\"telling\">");
         let shown =
-            if group.message.is_empty() { "(it said nothing)".to_owned() } else { capital(&group.message) };
+            if group.message.is_empty() { "(it said nothing)".to_owned() } else { group.message.clone() };
         put!(
             h,
             (shown),
@@ -42,7 +41,7 @@ pub fn messages(report: &Report) -> Vec<u8> {
             put!(h, "<p class=\"telling soft\">for example: ", (group.example), "</p>");
         }
         let packages: Vec<&str> = group.packages.iter().map(String::as_str).collect();
-        names(&mut h, report, "", &packages, 40);
+        names(&mut h, "", &packages, 40);
         put!(h, "</section>\n");
     }
     put!(h, "</div>\n");

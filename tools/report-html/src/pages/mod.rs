@@ -93,12 +93,13 @@ pub fn duration(seconds: f64) -> String {
     }
 }
 
+/// `812 bytes`, `3.1 KB`, `23 KB`, `1.1 GB`.
 pub fn bytes(n: u64) -> String {
-    match n {
-        0..=9999 => format!("{n} bytes"),
-        10_000..=9_999_999 => format!("{} KB", n / 1000),
-        10_000_000..=9_999_999_999 => format!("{} MB", n / 1_000_000),
-        _ => format!("{} GB", n / 1_000_000_000),
+    let units = [("KB", 1e3), ("MB", 1e6), ("GB", 1e9), ("TB", 1e12)];
+    match units.into_iter().rev().find(|(_, size)| n as f64 >= *size) {
+        None => format!("{n} bytes"),
+        Some((unit, size)) if n as f64 / size < 9.95 => format!("{:.1} {unit}", n as f64 / size),
+        Some((unit, size)) => format!("{:.0} {unit}", n as f64 / size),
     }
 }
 
@@ -110,17 +111,15 @@ pub fn instant(rfc3339: &str) -> String {
     }
 }
 
-/// Names as links, all of them, folded when they are many.
-pub fn names(h: &mut Html, report: &Report, root: &'static str, names: &[&str], open: usize) {
+/// Names of packages of the run as links, all of them, folded when they are many.
+pub fn names(h: &mut Html, root: &'static str, names: &[&str], open: usize) {
     let fold = names.len() > open;
     if fold {
         put!(h, "<details><summary>", (names.len()), " packages</summary>");
     }
     put!(h, "<ul class=\"names\">");
     for name in names {
-        put!(h, "<li>");
-        package_link(h, report, root, name);
-        put!(h, "</li>");
+        put!(h, "<li><a href=\"", (root), (package_href(name)), "\">", (name), "</a></li>");
     }
     put!(h, "</ul>");
     if fold {

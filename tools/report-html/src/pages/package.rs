@@ -53,14 +53,14 @@ pub fn package(
         (depends.dependents.len()),
         " directly</span></h2>\n"
     );
-    names(&mut h, report, root, &depends.dependents, 60);
+    names(&mut h, root, &depends.dependents, 60);
     put!(
         h,
         "<h2 id=\"dependencies\">Its direct dependencies among the packages of this run <span class=\"n\">",
         (depends.dependencies.len()),
         "</span></h2>\n"
     );
-    names(&mut h, report, root, &depends.dependencies, 60);
+    names(&mut h, root, &depends.dependencies, 60);
     page(&report.title, &entry.package, root, Tab::None, false, &h)
 }
 

@@ -65,7 +65,7 @@ pub fn phases(h: &mut Html, run: &Run, logs: &[LogPage], longest: f64, root: &'s
         if let Some(mb) = phase.peak_memory_mb {
             put!(h, (format!("{mb:.0}")), " MiB");
         }
-        put!(h, "</td><td>");
+        put!(h, "</td><td class=\"st\">");
         if let Some(log) = &phase.log {
             match logs.iter().find(|page| page.log == *log) {
                 Some(page) => {

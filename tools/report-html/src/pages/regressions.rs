@@ -266,7 +266,7 @@ fn tree(h: &mut Html, report: &Report, group: &Group) {
             group.fallen.iter().filter_map(|chain| chain.first()).map(String::as_str).collect();
         if all.len() <= 2000 {
             put!(h, "<p class=\"small\">The tree is cut; all that fell:</p>");
-            names(h, report, "", &all, 0);
+            names(h, "", &all, 0);
         } else {
             put!(h, "<p class=\"small\">The tree is cut; <a href=\"packages.html\">all packages</a>.</p>");
         }

@@ -28,8 +28,9 @@ pub struct Site {
 impl Site {
     pub fn open(root: &Path) -> Result<Site> {
         let marker = root.join(MARKER);
-        if !marker.exists()
-            && let Some(dir) = DIRS.iter().map(|dir| root.join(dir)).find(|dir| dir.exists())
+        // first the directories are looked for, then the marker: whoever makes them has made it before
+        if let Some(dir) = DIRS.iter().map(|dir| root.join(dir)).find(|dir| dir.exists())
+            && !marker.exists()
         {
             return Err(Failure::cant_create(format!(
                 "cannot write a report to \"{}\": \"{}\" is there and was not made by report-html",
@@ -38,12 +39,12 @@ impl Site {
             ))
             .hint("name a directory of its own for the report"));
         }
-        for dir in [""].iter().chain(&DIRS) {
-            let dir = root.join(dir);
-            fs::create_dir_all(&dir).map_err(|e| {
+        let make = |dir: &Path| {
+            fs::create_dir_all(dir).map_err(|e| {
                 Failure::cant_create(format!("cannot make directory \"{}\": {e}", dir.display()))
-            })?;
-        }
+            })
+        };
+        make(root)?;
         let lock = File::options()
             .create(true)
             .append(true)
@@ -53,6 +54,9 @@ impl Site {
                 Ok(file)
             })
             .map_err(|e| Failure::cant_create(format!("cannot write \"{}\": {e}", marker.display())))?;
+        for dir in DIRS {
+            make(&root.join(dir))?;
+        }
         Ok(Site {
             _lock: lock,
             root: root.to_owned(),

@@ -18,7 +18,6 @@ use contract::report::{Entry, Report, Verdict};
 use contract::run::{Outcome, Run};
 use edge::{Result, progress, say};
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// More packages than this: `--logs auto` leaves out the logs of those that pass on both sides.
@@ -36,9 +35,8 @@ pub struct Sides<'a> {
 
 /// Writes the whole site. Pages of packages come first and the overview last, so that nothing leads to a page that is not there
 /// yet; what belongs to packages that are gone is removed at the end.
-pub fn write(config: &Config, dir: &Path, report: &Report, graph: &Graph, sides: &Sides) -> Result<()> {
-    let site = Site::open(dir)?;
-    let done = package_pages(config, &site, report, graph, sides)?;
+pub fn write(config: &Config, site: &Site, report: &Report, graph: &Graph, sides: &Sides) -> Result<()> {
+    let done = package_pages(config, site, report, graph, sides)?;
     let evidence = evidence(report, sides, &done.logs);
     let base_url = config.base_url.as_deref();
     site.write("report.json", &run::pretty(report)?)?;
