@@ -303,6 +303,28 @@ pub fn valid_name(name: &str) -> bool {
         && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
 }
 
+/// An instance for tests of plans: of the machine in this JSON text, on two layers, with one shared directory.
+#[cfg(test)]
+pub fn example(machine: &str) -> Seat {
+    let machine: Machine = serde_json::from_str(machine).expect("a machine");
+    Seat {
+        dir: PathBuf::from("/state/instances/m-1"),
+        instance: Instance {
+            id: "m-1".into(),
+            machine,
+            base_dir: PathBuf::from("/doc"),
+            snapshot: Some("s".into()),
+            image_id: "i".into(),
+            layers: vec!["/state/machines/m/layers/new".into(), "/state/machines/m/layers/old".into()],
+            mounts: vec![Mount { name: "a".into(), host: "/archive".into(), guest: "/share/a".into() }],
+            owner: None,
+            keep_s: 0,
+            opened: String::new(),
+            persistent: false,
+        },
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

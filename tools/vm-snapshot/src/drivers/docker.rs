@@ -312,4 +312,23 @@ mod tests {
             Exit::TryAgain
         );
     }
+
+    #[test]
+    fn the_whole_container_is_described_before_it_is_made() {
+        let seat = crate::store::example(
+            r#"{"name": "m", "driver": "docker", "image": "debian", "memory_mb": 512, "cpus": 2, "processes": 100}"#,
+        );
+        let args = create_args(&seat, "sha256:1").join(" ");
+        for part in [
+            "create --name vm-snapshot-m-1 ",
+            " --stop-signal=KILL ",
+            " --network=none ",
+            " --memory=512m --memory-swap=512m --cpus=2 --pids-limit=102 ",
+            " --mount=type=bind,source=/archive,target=/share/a,readonly ",
+            " --security-opt=no-new-privileges ",
+        ] {
+            assert!(args.contains(part), "{part:?} is not in {args}");
+        }
+        assert!(args.ends_with(&format!(" sha256:1 -c {PROCESS_1}")), "{args}");
+    }
 }

@@ -500,3 +500,29 @@ impl Driver for Qemu {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_cuts_the_network_and_spares_the_disk() {
+        let seat = crate::store::example(
+            r#"{"name": "m", "driver": "qemu", "image": "base.qcow2", "kernel": "k", "identity": "key", "cpus": 2}"#,
+        );
+        let args: Vec<String> = qemu_args(&seat, 2222).iter().map(|arg| arg.display().to_string()).collect();
+        let after = |name: &str| {
+            let at = args.iter().position(|arg| arg == name).expect("an option");
+            args[at + 1].clone()
+        };
+        assert_eq!(after("-netdev"), "user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:2222-:22");
+        assert_eq!(
+            (after("-m"), after("-smp"), after("-kernel")),
+            ("1024M".into(), "2".into(), "/doc/k".into())
+        );
+        assert!(after("-drive").contains("cache=unsafe"));
+        assert!(after("-machine").contains("accel=tcg"));
+        assert_eq!(base(&seat), Some("/state/machines/m/layers/new/disk.qcow2".into()));
+        assert_eq!(size(&seat), "1024 MiB and 2 processors");
+    }
+}

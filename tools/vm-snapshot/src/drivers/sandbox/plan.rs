@@ -353,4 +353,85 @@ mod tests {
     fn separators_in_paths_are_escaped() {
         assert_eq!(escaped(Path::new("/a:b,c\\d")), "/a\\:b\\,c\\\\d");
     }
+
+    fn host(is_root: bool) -> Host {
+        Host {
+            is_root,
+            uid: 1000,
+            gid: 1000,
+            parts: ["etc", "usr", "var/lib/texmf"].map(str::to_owned).to_vec(),
+            links: vec![("bin".into(), "usr/bin".into())],
+            etc: ["shadow", "ssh", "ssl/private"].map(str::to_owned).into(),
+            ..Host::default()
+        }
+    }
+
+    fn made(machine: &str, is_root: bool) -> Plan {
+        let seat = crate::store::example(machine);
+        plan(&seat, &host(is_root), Path::new("/skin"), &seat.dir)
+    }
+
+    fn overlay<'a>(plan: &'a Plan, at: &str) -> (Vec<String>, &'a str) {
+        let found = plan.steps.iter().find_map(|step| match step {
+            Step::Overlay { at: here, lower, options, .. } if here == at => Some((lower, options)),
+            _ => None,
+        });
+        let (lower, options) = found.expect("an overlay");
+        (lower.iter().map(|dir| dir.display().to_string()).collect(), options)
+    }
+
+    #[test]
+    fn layers_lie_newest_first_over_the_skin_over_the_host() {
+        let plan = made(r#"{"name": "m", "root": "host"}"#, true);
+        let (lower, options) = overlay(&plan, "usr");
+        let expected =
+            ["/state/machines/m/layers/new/usr", "/state/machines/m/layers/old/usr", "/skin/usr", "/usr"];
+        assert_eq!(lower, expected);
+        assert!(options.contains("volatile") && options.contains("redirect_dir=on"), "{options}");
+        // nothing of the host's own root directory shows through
+        assert!(overlay(&plan, "").0.iter().all(|dir| dir.ends_with("/root")));
+        assert_eq!(overlay(&plan, "var/lib/texmf").0.last().map(String::as_str), Some("/var/lib/texmf"));
+        assert_eq!((plan.user_map, plan.own_network), (None, true));
+    }
+
+    #[test]
+    fn an_ordinary_user_is_mapped_to_the_one_of_the_sandbox() {
+        let plan = made(r#"{"name": "m"}"#, false);
+        assert_eq!(plan.user_map, Some((USER_ID, 1000)));
+        assert!(overlay(&plan, "etc").1.contains("userxattr"));
+    }
+
+    #[test]
+    fn a_tree_is_one_part_and_relative_to_the_document() {
+        let plan = made(r#"{"name": "m", "root": "tree", "network": "host"}"#, true);
+        assert_eq!(plan.parts.len(), 1);
+        assert_eq!(overlay(&plan, "").0.last().map(String::as_str), Some("/doc/tree"));
+        assert!(!plan.own_network);
+        assert!(
+            !plan
+                .skin
+                .iter()
+                .any(|item| matches!(item, Item::File { path, .. } if path.ends_with("resolv.conf")))
+        );
+    }
+
+    #[test]
+    fn the_root_comes_before_what_is_in_it_and_shares_are_read_only() {
+        let plan = made(r#"{"name": "m"}"#, true);
+        assert!(matches!(&plan.steps[0], Step::Overlay { at, .. } if at.is_empty()));
+        let share = Step::Bind { from: "/archive".into(), at: "share/a".into(), read_only: true };
+        assert!(plan.steps.contains(&share));
+    }
+
+    #[test]
+    fn secrets_are_covered_and_what_the_user_owns_is_in_its_part() {
+        let plan = made(r#"{"name": "m", "own": ["/usr/share/racket", "/opt/none"]}"#, true);
+        let has = |wanted: &Item| plan.skin.contains(wanted);
+        assert!(has(&Item::File { path: "etc/shadow".into(), mode: 0o644, text: String::new() }));
+        for path in ["etc/ssh", "etc/ssl/private"] {
+            assert!(has(&Item::Dir { path: path.into(), mode: 0o755, user: false, opaque: true }), "{path}");
+        }
+        assert!(has(&Item::OwnTree { path: "usr/share/racket".into(), from: "/usr/share/racket".into() }));
+        assert!(has(&Item::Dir { path: "root/work".into(), mode: 0o755, user: true, opaque: false }));
+    }
 }
