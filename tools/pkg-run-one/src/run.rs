@@ -66,6 +66,7 @@ fn run_one(config: &Config) -> Result<Option<Run>> {
     run.wall_s = (clock.elapsed().as_secs_f64() * 1000.0).round() / 1000.0;
     for package in &subject.packages {
         if !run.built.iter().any(|built| built.package == *package) {
+            output.keep_earlier_docs(package, &mut run)?;
             output.drop_built(package)?;
         }
     }

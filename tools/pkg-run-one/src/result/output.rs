@@ -2,7 +2,7 @@
 //! write into the same OUT at once.
 
 use crate::config::Config;
-use contract::run::{Built, Run};
+use contract::run::{Built, Doc, Run};
 use edge::{Cleanup, Exit, Failure, Result};
 use rustix::fs::{FlockOperation, flock};
 use std::fs::{self, File};
@@ -102,6 +102,30 @@ impl Output {
         let path = self.out.join("salvage/pkgs").join(built_name(package, file));
         put(&self.scratch, &path, data)?;
         Ok(Built { package: package.to_owned(), zip: self.shown(&path), checksum: sha1_hex(data) })
+    }
+
+    /// Documents that this run could not render are kept as an earlier run rendered them: `salvage/docs/PACKAGE.zip`.
+    pub fn keep_earlier_docs(&self, package: &str, run: &mut Run) -> Result<()> {
+        let results = self.out.join("results").join(format!("{package}.json"));
+        let Some(earlier) = fs::read(results).ok().and_then(|text| contract::read::<Run>(&text).ok()) else {
+            return Ok(());
+        };
+        let is_rendered = |doc: &Doc| doc.status != "none";
+        if run.docs.iter().any(is_rendered) || !earlier.docs.iter().any(is_rendered) {
+            return Ok(());
+        }
+        let place = self.out.join("salvage/docs").join(format!("{package}.zip"));
+        if let Ok(zip) = fs::read(self.built.join("pkgs").join(format!("{package}.zip"))) {
+            put(&self.scratch, &place, &zip)?;
+        }
+        if place.exists() {
+            let shown = self.shown(&place);
+            run.docs = earlier.docs.into_iter().filter(is_rendered).collect();
+            for doc in &mut run.docs {
+                (doc.status, doc.path) = ("salvage".to_owned(), Some(shown.clone()));
+            }
+        }
+        Ok(())
     }
 
     /// A failed package has no built form, whatever an earlier run left. The catalog entry goes first.
