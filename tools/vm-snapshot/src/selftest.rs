@@ -198,8 +198,9 @@ impl Test<'_> {
     /// A process in a session of its own that ignores signals ends with the exec that started it.
     fn kill_tree(&mut self, seat: &Seat) -> Result<()> {
         let begun = Instant::now();
-        let script = "trap '' TERM INT HUP; (trap '' TERM; while :; do date +%N > beat; sleep 0.02; done) & \
-                      setsid sh -c 'trap \"\" TERM; while :; do date +%N > beat2; sleep 0.02; done' & echo up; wait";
+        let script = "trap '' TERM INT HUP; (trap '' TERM; while :; do date +%N >> beat; sleep 0.02; done) & \
+                      setsid sh -c 'trap \"\" TERM; while :; do date +%N >> beat2; sleep 0.02; done' & \
+                      until [ -s beat ] && [ -s beat2 ]; do sleep 0.05; done; echo up; wait";
         // the command that users run and kill, not what it starts
         let prefix = open::testbed(self.store, seat, Duration::ZERO)?.exec;
         let (program, rest) = prefix.split_first().ok_or_else(|| Failure::bug("no exec"))?;
