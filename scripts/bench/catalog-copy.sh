@@ -2,6 +2,7 @@
 # catalog-copy.sh - catalog-copy against raco pkg catalog-copy, in turn, on 2,500 entries with every key that the public
 # index writes; then what only we can do: 100,000 entries from stream to stream. Medians of ROUNDS (7).
 # Works in memory (/dev/shm) unless TMPDIR says otherwise, so that programs are compared and not disks.
+# The last column compares processor time, which hardly depends on what else the machine does.
 # Needs raco, python3 and GNU time. BIN: where the programs are (target/release of the checkout).
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
@@ -55,22 +56,25 @@ entries() {
 }
 
 now() { date +%s.%N; }
-# timed FILE COMMAND...: appends the seconds it took
+# timed FILE COMMAND...: appends the seconds it took, and to FILE.cpu those of processors
 timed() {
     file=$1
     shift
     start=$(now)
-    "$@" >/dev/null || { echo "failed: $*" >&2; exit 1; }
+    /usr/bin/time -a -o "$file.cpu" -f '%U %S' "$@" >/dev/null || { echo "failed: $*" >&2; exit 1; }
     awk -v a="$start" -v b="$(now)" 'BEGIN { printf "%.4f\n", b - a }' >>"$file"
 }
 median() { sort -n "$1" | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'; }
+cpu() { awk '{ sum += $1 + $2 } END { printf "%.3f", sum / NR }' "$1.cpu"; }
 peak_mb() {
     /usr/bin/time -f %M -o "$dir/peak" "$@" >/dev/null
     awk '{ printf "%.1f", $1 / 1024 }' "$dir/peak"
 }
 row() {
     awk -v what="$1" -v ours="$2" -v peer="$3" -v unit="$4" -v target="${5:-}" \
-        'BEGIN { printf "%-44s %9.3f %-4s %9.3f %-4s %6.1f times%s\n", what, ours, unit, peer, unit, peer / ours, (target == "" ? "" : "  (target " target ")") }'
+        'BEGIN { printf "%-44s %9.3f %-4s %9.3f %-4s %6.1f times%s", what, ours, unit, peer, unit, peer / ours, (target == "" ? "" : " (target " target ")") }'
+    test "$4" != s || awk -v ours="$(cpu ours)" -v peer="$(cpu peer)" 'BEGIN { printf "  processor %.3f s, %.3f s: %.1f times", ours, peer, peer / ours }'
+    echo
 }
 
 mkdir src
@@ -87,7 +91,7 @@ url=$(sed -n 's/.*(\(http:[^)]*\)).*/\1/p' server.out)
 # compare WHAT TARGET SOURCE DEST
 compare() {
     what=$1 target=$2 from=$3 to=$4
-    rm -f ours peer
+    rm -f ours peer ours.cpu peer.cpu
     round=0
     while [ $round -lt "$rounds" ]; do
         rm -rf "ours-$to" "peer-$to"
@@ -111,7 +115,7 @@ row 'peak memory, directory to directory' "$(peak_mb "$bin/catalog-copy" src mem
     "$(peak_mb raco pkg catalog-copy src mem-peer)" MiB 8
 
 round=0
-rm -f ours peer
+rm -f ours peer ours.cpu peer.cpu
 while [ $round -lt "$rounds" ]; do
     rm -rf cp-out ours-out
     timed ours "$bin/catalog-copy" full ours-out
@@ -120,12 +124,13 @@ while [ $round -lt "$rounds" ]; do
 done
 awk -v ours="$(median ours)" -v peer="$(median peer)" \
     'BEGIN { printf "%-44s %9.3f s    %9.3f s    takes %.2f times as long (target 2)\n", "the same tree, against cp -r", ours, peer, ours / peer }'
+printf '%-44s %9s s    %9s s\n' '  processor time' "$(cpu ours)" "$(cpu peer)"
 
 for count in 10000 100000; do
     mkdir -p "big-$count"
     entries $count >"big-$count/pkgs-all"
     "$bin/catalog-copy" -q "big-$count" - >"lines-$count"
-    rm -f ours
+    rm -f ours ours.cpu
     # the stream comes and goes through pipes, as in a pipeline
     timed ours sh -c "cat 'lines-$count' | '$bin/catalog-copy' - - | cat"
     printf '%d entries, lines to lines: %.2f s, peak %s MiB\n' $count "$(median ours)" \
