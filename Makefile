@@ -8,7 +8,7 @@ BIN = target/release
 
 # programs the tests drive, with the Debian packages they come in
 TEST_NEEDS = git jq openssl curl=curl python3=python3 racket mandoc shellcheck cc=gcc \
-	setpriv=util-linux ip=iproute2 tidy chromium zip unzip=unzip sqlite3=sqlite3
+	setpriv=util-linux ip=iproute2 tidy xmllint=libxml2-utils chromium node=nodejs npm zip unzip=unzip sqlite3=sqlite3
 
 .PHONY: help build check test demo bench install uninstall man-lint lint clean
 
