@@ -2,7 +2,8 @@
 ;; Run by the racket of an installation, inside a machine (see install-racket): takes out every package of installation
 ;; scope that is not named on the command line, and leaves the rest as if it had never been there: compiled code, links,
 ;; caches and launchers too. `--all` keeps everything. Then puts the test runner beside the installation and prints what
-;; the installation is as an `installation` document on stdout.
+;; the installation is as an `installation` document on stdout. The first argument is a directory where the modules of
+;; the test runner may lie, for an installation that does not carry them.
 ;;
 ;; It works on the layouts of Racket's own installers and of Debian: every path is asked from setup/dirs.
 (require compiler/cm
@@ -13,7 +14,9 @@
          racket/list
          setup/dirs)
 
-(define wanted (vector->list (current-command-line-arguments)))
+(define-values (other-runner-dir wanted)
+  (let ([arguments (vector->list (current-command-line-arguments))])
+    (values (string->path (car arguments)) (cdr arguments))))
 (define pkgs-dir (find-pkgs-dir))
 (define share-dir (find-share-dir))
 
@@ -42,13 +45,15 @@
 (define runner-dir (build-path share-dir "downstream" "test-runner"))
 (define runner-modules
   '(("compiler" "commands" "test.rkt") ("rackunit" "log.rkt")))
-(define (find-carried-module path)
-  (for/first ([name (in-list (sort (hash-keys carried) string<?))]
-              #:when (file-exists? (apply build-path pkgs-dir name path)))
-    (apply build-path pkgs-dir name path)))
+(define (find-module path)
+  (for/first ([dir (in-list (append (for/list ([name (in-list (sort (hash-keys carried) string<?))])
+                                      (build-path pkgs-dir name))
+                                    (list other-runner-dir)))]
+              #:when (file-exists? (apply build-path dir path)))
+    (apply build-path dir path)))
 (for ([path (in-list runner-modules)])
   (define to (apply build-path runner-dir path))
-  (define from (find-carried-module path))
+  (define from (find-module path))
   (when (and from (not (file-exists? to)))
     (define-values (dir _name _dir?) (split-path to))
     (make-directory* dir)

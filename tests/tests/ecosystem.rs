@@ -154,6 +154,7 @@ fn every_sample_package_gets_its_verdict() {
     unchanged_does_nothing(&site);
     a_change_touches_its_dependents_only(&site);
     raco_installs_from_the_archive_and_the_built_catalog(&site);
+    a_site_of_built_packages_has_their_documents(&site);
     assert_eq!(site.remains(), Vec::<String>::new());
 }
 
@@ -246,7 +247,49 @@ fn killed_in_mid_build() {
     let verdicts = site.sh_ok("jq -r '.packages[0] + \" \" + .outcome' work/new/out/results/*.json");
     assert_eq!(verdicts, "hangs-asleep test-fail\nno-tests pass\npasses pass\nundeclared pass\n");
     a_change_is_blamed_and_bisected(&site);
+    an_installer_of_a_site_makes_the_state(&site);
     assert_eq!(site.remains(), Vec::<String>::new());
+}
+
+fn a_site_of_built_packages_has_their_documents(site: &Site) {
+    let assembled = site
+        .sh_ok(&format!("{}/scripts/assemble-site --machine eco work/new/out built-site", root().display()));
+    let assembled: serde_json::Value = serde_json::from_str(&assembled).expect("JSON");
+    assert_eq!(assembled["conflicting"], serde_json::json!(["clash-a", "clash-b"]), "{assembled}");
+    assert_eq!(assembled["documented"], 1, "{assembled}");
+    site.sh_ok("grep -q 'What it is all about' built-site/doc/documented/index.html; test -f built-site/doc/index.html");
+    // as pkg-build's users install: the built form, without what only building needs
+    let seen = site.sh_ok(
+        "export PLTUSERHOME=$PWD/raco-site; mkdir $PLTUSERHOME
+         raco pkg install --scope user --binary-lib --no-docs --auto --catalog file://$PWD/built-site/catalog passes \
+            > raco.log 2>&1 || { tail -n 20 raco.log; exit 1; }
+         racket -e '(require passes) (double 21)'; find $PLTUSERHOME -path '*/passes/main.rkt'",
+    );
+    assert_eq!(seen.trim(), "42", "it runs, and its source is not there");
+}
+
+/// A minimal Racket from the installer of a site, by way of HTTP; the machine's own is not used.
+fn an_installer_of_a_site_makes_the_state(site: &Site) {
+    site.sh_ok(&format!("{}/tests/ecosystem/make-installer eco/site", root().display()));
+    let url = site.sh_ok("jq -r 'select(.name == \"from-zip\").source' lines.jsonl");
+    let url = url.trim().trim_end_matches("from-zip.zip");
+    let install = format!("{}/scripts/install-racket --site {url} --snapshot from-site", root().display());
+    assert_eq!(site.sh_ok(&format!("{install} --list-installers | wc -l")).trim(), "2");
+    let unsaid = sh(&format!("{install} eco-minimal"), site.path());
+    assert_eq!(unsaid.status.code(), Some(2), "which of the two is not said: {}", text(&unsaid));
+    let name = "{1} Minimal Racket | {3} Linux | {1} 64-bit x86_64";
+    let install = format!("{install} --installer '{name}' --installation from-site.json eco-minimal");
+    let first = sh(&install, site.path());
+    assert!(first.status.success(), "{}", text(&first));
+    assert_eq!(site.sh_ok("jq -c .packages from-site.json"), "[\"base\",\"racket-lib\"]\n");
+    let again = sh(&install, site.path());
+    assert!(text(&again).contains("has the state \"from-site\" already"), "{}", text(&again));
+    let outcome = site.sh_ok(
+        "pkg-run-one -q --machine eco-minimal --snapshot from-site --installed from-site.json \
+            --archive sides/new/archive --out from-site cycle-a | jq -r .outcome
+         grep -h -A1 'main collects' from-site/logs/cycle-a/install.txt",
+    );
+    assert!(outcome.starts_with("pass\n") && outcome.contains("/usr/local/racket/collects"), "{outcome}");
 }
 
 /// Both sides, the old one only where the new one failed; then the commit and the package that did it are found.
