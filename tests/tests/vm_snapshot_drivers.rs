@@ -325,16 +325,15 @@ fn write_program(path: &Path, text: &str) {
 }
 
 /// Needs an image: `scripts/make-image DIR`, then `DOWNSTREAM_IMAGE=DIR`. Emulated, so that it runs anywhere; slow.
-#[test]
-fn qemu() {
-    if missing("qemu", &["qemu-system-x86_64", "qemu-img", "ssh"]) {
-        return;
+fn qemu_lab(test: &str) -> Option<Lab> {
+    if missing(test, &["qemu-system-x86_64", "qemu-img", "ssh"]) {
+        return None;
     }
     let Some(image) = std::env::var_os("DOWNSTREAM_IMAGE").map(PathBuf::from) else {
         eprintln!(
             "skipped: qemu: no image; scripts/make-image DIR makes one, and DOWNSTREAM_IMAGE=DIR names it"
         );
-        return;
+        return None;
     };
     let image = image.canonicalize().expect("DOWNSTREAM_IMAGE").display().to_string();
     let machine = |name: &str, kernel: &str, identity: &str| {
@@ -357,7 +356,19 @@ fn qemu() {
         assert_eq!(output.status.code(), Some(69), "{said}");
         assert!(said.contains(text), "{said}");
     }
-    lab.selftest("vm", 18);
+    Some(lab)
+}
+
+#[test]
+fn qemu_selftest() {
+    if let Some(lab) = qemu_lab("qemu_selftest") {
+        lab.selftest("vm", 18);
+    }
+}
+
+#[test]
+fn qemu_snapshots_hold_the_memory() {
+    let Some(lab) = qemu_lab("qemu_snapshots_hold_the_memory") else { return };
     lab.behaves("vm");
     // the memory is part of a snapshot: what ran goes on, and the clock is right
     let testbed = lab.open(&["vm"]);
