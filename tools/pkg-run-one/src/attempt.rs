@@ -151,7 +151,14 @@ fn once(
         let word = mark_word();
         let jobs =
             config.jobs.or(opened.testbed.limits.get("cpus").map(|cpus| *cpus as u32)).unwrap_or(1).max(1);
-        let places = Places::of(&opened.testbed, &subject.packages, jobs, &word, session.observation);
+        let places = Places::of(
+            &opened.testbed,
+            &subject.packages,
+            jobs,
+            &word,
+            session.observation,
+            config.try_anyway,
+        );
         let visit = crate::machine::keyboard::visit(&config.keyboard, stage);
         let mut stage_seen = if visit.before_stage {
             StageSeen { stopped: true, ..StageSeen::default() }

@@ -19,11 +19,20 @@ pub struct Places {
     pub mark: String,
     /// Which time this is, from 1, when a run is repeated.
     pub observation: u32,
+    /// Dependencies without a built form are to be put up with.
+    pub try_anyway: bool,
 }
 
 impl Places {
     /// `word` is new for every run: it makes marks unforgeable by accident.
-    pub fn of(testbed: &Testbed, packages: &[String], jobs: u32, word: &str, observation: u32) -> Places {
+    pub fn of(
+        testbed: &Testbed,
+        packages: &[String],
+        jobs: u32,
+        word: &str,
+        observation: u32,
+        try_anyway: bool,
+    ) -> Places {
         let share = |name: &str| {
             let mounted =
                 testbed.mounts.iter().find(|mount| mount.name == name).map(|mount| mount.guest.clone());
@@ -43,6 +52,7 @@ impl Places {
             jobs: jobs.to_string(),
             mark: word.to_owned(),
             observation,
+            try_anyway,
         }
     }
 
@@ -96,6 +106,9 @@ impl Places {
             recipe.env.iter().map(|(name, value)| (name.clone(), self.fill(value))).collect();
         env.insert("DOWNSTREAM_MARK".to_owned(), self.mark.clone());
         env.insert("DOWNSTREAM_OBSERVATION".to_owned(), self.observation.to_string());
+        if self.try_anyway {
+            env.insert("DOWNSTREAM_TRY_ANYWAY".to_owned(), "1".to_owned());
+        }
         env
     }
 }
@@ -172,6 +185,7 @@ mod tests {
             jobs: "1".into(),
             mark: "@m 1".into(),
             observation: 1,
+            try_anyway: false,
         }
     }
 
