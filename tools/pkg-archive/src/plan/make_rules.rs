@@ -60,6 +60,8 @@ pub fn write(groups: &[Group]) -> String {
         let _ = write!(text, " \\\n  {}", member.name);
     }
     text.push_str("\nRESULTS := $(PACKAGES:%=$(OUT)/results/%.json)\n");
+    // the first target, so that this file is enough for make
+    text.push_str("\n.PHONY: results\nresults: $(RESULTS)\n");
     for group in order {
         rule(&mut text, group);
     }

@@ -32,6 +32,9 @@ PACKAGES := \
   newer2
 RESULTS := $(PACKAGES:%=$(OUT)/results/%.json)
 
+.PHONY: results
+results: $(RESULTS)
+
 $(OUT)/results/base-lib.json: \
   $(ARCHIVE)/pkgs/base-lib.zip.CHECKSUM
 	$(call run_packages,base-lib)

@@ -37,6 +37,9 @@ PACKAGES := \
   ssh
 RESULTS := $(PACKAGES:%=$(OUT)/results/%.json)
 
+.PHONY: results
+results: $(RESULTS)
+
 $(OUT)/results/bad-info.json: \
   $(ARCHIVE)/failed/bad-info.json
 	$(call run_packages,bad-info)
