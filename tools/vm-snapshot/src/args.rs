@@ -150,7 +150,7 @@ fn pair(text: &str) -> std::result::Result<(String, String), String> {
 
 fn share(text: &str) -> std::result::Result<(String, PathBuf), String> {
     let (name, dir) = pair(text).map_err(|_| "expected NAME=DIR".to_owned())?;
-    if crate::store::valid_name(&name) {
+    if crate::state::store::valid_name(&name) {
         Ok((name, PathBuf::from(dir)))
     } else {
         Err("the name may have letters, digits, `-`, `_` and `.`".to_owned())
@@ -167,7 +167,7 @@ pub struct Config {
 pub fn parse() -> Result<(Config, Manners)> {
     let args: Args = edge::parse_args()?;
     if let Command::Take { snapshot, .. } = &args.command
-        && !crate::store::valid_name(snapshot)
+        && !crate::state::store::valid_name(snapshot)
     {
         return Err(Failure::usage(format!("cannot name a snapshot \"{snapshot}\""))
             .hint("letters, digits, `-`, `_` and `.`, not starting with `-` or `.`"));

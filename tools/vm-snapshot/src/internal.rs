@@ -9,12 +9,13 @@ pub fn role() -> Option<ExitCode> {
     let mut args = std::env::args_os().skip(1);
     let name = args.next()?;
     let name = name.to_str().filter(|name| name.starts_with("internal-"))?;
+    edge::say::set_program("vm-snapshot");
     crate::process::close_inherited();
     match name {
         "internal-keep" => {
             let args: Vec<OsString> = args.collect();
             match (args.first().and_then(|a| a.to_str()), args.get(1).and_then(|a| a.to_str())) {
-                (Some(state), Some(id)) => Some(crate::keeper::role(state, id)),
+                (Some(state), Some(id)) => Some(crate::instance::keeper::role(state, id)),
                 _ => Some(ExitCode::from(2)),
             }
         }

@@ -1,19 +1,11 @@
 mod args;
-mod copy;
 mod drivers;
-mod exec;
+mod instance;
 mod internal;
-mod keeper;
-mod list;
-mod machines;
-mod open;
-mod owner;
 mod process;
 mod run;
 mod selftest;
-mod snapshots;
-mod store;
-mod terminal;
+mod state;
 
 fn main() -> std::process::ExitCode {
     match internal::role() {

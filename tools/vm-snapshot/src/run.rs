@@ -1,5 +1,6 @@
 use crate::args::{Command, Config};
-use crate::{exec, machines, open, snapshots};
+use crate::instance::{exec, open, standing};
+use crate::state::{machines, snapshots};
 use edge::{Done, Result, out, say};
 
 pub fn run(config: Config) -> Result<Done> {
@@ -7,12 +8,12 @@ pub fn run(config: Config) -> Result<Done> {
     let load = || machines::load(&config.machines);
     match config.command {
         Command::Open { machine, open: options } => open::open(&store, &load()?, &machine, &options)?,
-        Command::Start { machine, open: options } => open::start(&store, &load()?, &machine, &options)?,
-        Command::Stop { machine } => open::stop(&store, &machine)?,
-        Command::Restore { machine, snapshot } => open::restore(&store, &load()?, &machine, &snapshot)?,
-        Command::Delete { machine, snapshot } => open::delete(&store, &machine, snapshot.as_deref())?,
-        Command::Exec { id, exec: options, argv } => exec::exec(&store, &id, &options, argv)?,
-        Command::Shell { id, exec: options } => exec::shell(&store, &id, &options)?,
+        Command::Start { machine, open: options } => standing::start(&store, &load()?, &machine, &options)?,
+        Command::Stop { machine } => standing::stop(&store, &machine)?,
+        Command::Restore { machine, snapshot } => standing::restore(&store, &load()?, &machine, &snapshot)?,
+        Command::Delete { machine, snapshot } => standing::delete(&store, &machine, snapshot.as_deref())?,
+        Command::Exec { id, exec: options, argv } => return exec::exec(&store, &id, &options, argv),
+        Command::Shell { id, exec: options } => return exec::shell(&store, &id, &options),
         Command::Status { id } => out::json_document(&exec::usage(&store, &id)?)?,
         Command::Close { id } => {
             for id in id {
@@ -22,13 +23,13 @@ pub fn run(config: Config) -> Result<Done> {
         Command::Take { id, snapshot, replace } => {
             out::json_document(&open::take(&store, &id, &snapshot, replace)?)?;
         }
-        Command::Create { machine } => open::create(&store, &load()?, &machine)?,
+        Command::Create { machine } => standing::create(&store, &load()?, &machine)?,
         Command::List { machine: Some(machine), tree: true } => {
             out::bytes(snapshots::tree(&snapshots::list(&store, &machine)).as_bytes())?;
         }
-        Command::List { machine, tree: _ } => crate::list::list(&store, load, machine.as_deref())?,
-        Command::CopyIn { id, from, to } => crate::copy::copy_in(&store, &id, &from, &to)?,
-        Command::CopyOut { id, from, to } => crate::copy::copy_out(&store, &id, &from, &to)?,
+        Command::List { machine, tree: _ } => crate::state::list::list(&store, load, machine.as_deref())?,
+        Command::CopyIn { id, from, to } => crate::instance::copy::copy_in(&store, &id, &from, &to)?,
+        Command::CopyOut { id, from, to } => crate::instance::copy::copy_out(&store, &id, &from, &to)?,
         Command::Prune => {
             for id in store.sweep() {
                 say::info(format!("removed what was left of \"{id}\""));

@@ -2,10 +2,10 @@
 
 use crate::args::Open;
 use crate::drivers::{self, Request};
-use crate::exec::{busy_file, enter, usage};
-use crate::machines::Loaded;
-use crate::open;
-use crate::store::{Seat, Store, remove_tree};
+use crate::instance::exec::{busy_file, enter, usage};
+use crate::instance::open;
+use crate::state::machines::Loaded;
+use crate::state::store::{Seat, Store, remove_tree};
 use edge::{Context, Done, Exit, Failure, Result, out};
 use rustix::fs::{FlockOperation, flock};
 use serde::Serialize;
@@ -111,7 +111,11 @@ impl Test<'_> {
         out::flush()
     }
 
-    fn open(&mut self, check: &'static str, options: &Open) -> Result<(Seat, crate::keeper::Alive)> {
+    fn open(
+        &mut self,
+        check: &'static str,
+        options: &Open,
+    ) -> Result<(Seat, crate::instance::keeper::Alive)> {
         let begun = Instant::now();
         let (seat, started, _) = open::begin(self.store, self.loaded, self.machine, options)?;
         let alive = started.alive()?;
@@ -256,7 +260,7 @@ impl Test<'_> {
         open::close(self.store, &seat.instance.id)?;
         open::close(self.store, id)?;
         let begun = Instant::now();
-        open::delete(self.store, self.machine, Some(&name))?;
+        crate::instance::standing::delete(self.store, self.machine, Some(&name))?;
         self.told("delete", begun, true, &name)
     }
 

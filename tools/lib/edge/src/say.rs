@@ -10,7 +10,8 @@ static VERBOSE: AtomicU8 = AtomicU8::new(0);
 static QUIET: AtomicBool = AtomicBool::new(false);
 static JSON: AtomicBool = AtomicBool::new(false);
 
-pub(crate) fn set_program(name: &'static str) {
+/// Names the running program for its messages; [`crate::main`] does it.
+pub fn set_program(name: &'static str) {
     let _ = PROGRAM.set(name);
 }
 

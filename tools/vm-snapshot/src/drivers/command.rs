@@ -5,7 +5,7 @@
 //! them; relative programs start from the document), `timeout_s` (for opening; default 600).
 
 use super::{Driver, Request, Running, check_settings, setting_list};
-use crate::store::Seat;
+use crate::state::store::Seat;
 use contract::testbed::{Mount, Testbed, Usage};
 use edge::{Context, Exit, Failure, Result};
 use std::ffi::OsString;

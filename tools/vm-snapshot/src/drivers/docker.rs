@@ -5,7 +5,7 @@
 
 use super::guest::{self, Channel};
 use super::{Driver, Request, Running, check_settings, setting};
-use crate::store::Seat;
+use crate::state::store::Seat;
 use contract::machines::Network;
 use contract::testbed::Usage;
 use edge::{Exit, Failure, Result};
@@ -315,7 +315,7 @@ mod tests {
 
     #[test]
     fn the_whole_container_is_described_before_it_is_made() {
-        let seat = crate::store::example(
+        let seat = crate::state::store::example(
             r#"{"name": "m", "driver": "docker", "image": "debian", "memory_mb": 512, "cpus": 2, "processes": 100}"#,
         );
         let args = create_args(&seat, "sha256:1").join(" ");

@@ -2,8 +2,8 @@
 //! directory and environment and tidies up, and a guard outside, which outlives a killed `exec`, ends what is left inside.
 
 use super::{Request, setting};
-use crate::exec::busy_file;
-use crate::store::{Seat, Store};
+use crate::instance::exec::busy_file;
+use crate::state::store::{Seat, Store};
 use edge::{Context, Exit, Result};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{FlockOperation, flock};
@@ -84,7 +84,7 @@ pub fn wrapped(seat: &Seat, request: &Request, home: &str, work_dir: &str, tag: 
 /// The command for `exec`: the guard, which runs the wrapped command through the channel.
 pub fn enter(seat: &Seat, request: &Request, home: &str, work_dir: &str) -> Result<Command> {
     let exe = std::env::current_exe().context(Exit::Software, || "cannot find this program".to_owned())?;
-    let tag = crate::open::random_hex(8)?;
+    let tag = crate::instance::open::random_hex(8)?;
     let mut command = Command::new(exe);
     command
         .arg("internal-guard")
@@ -138,7 +138,7 @@ pub fn role(args: Vec<OsString>) -> ExitCode {
 
 /// Every exit code belongs to the command, so that trouble is told by dying of a signal; `exec` knows.
 fn trouble(what: &str) -> ExitCode {
-    eprintln!("vm-snapshot: cannot run in the machine: {what}");
+    edge::say::failure(&edge::Failure::try_again(format!("cannot run in the machine: {what}")));
     let _ = rustix::process::kill_process(rustix::process::getpid(), Signal::KILL);
     ExitCode::from(75)
 }

@@ -2,7 +2,7 @@
 //! It isolates nothing and limits nothing, and says so in its capabilities.
 
 use super::{Driver, Request, Running, check_settings};
-use crate::store::Seat;
+use crate::state::store::Seat;
 use contract::testbed::Usage;
 use edge::{Context, Exit, Failure, Result};
 use rustix::event::{PollFd, PollFlags, poll};
@@ -32,20 +32,26 @@ pub fn role(args: Vec<OsString>) -> ExitCode {
         return ExitCode::FAILURE;
     }
     if let Err(error) = std::env::set_current_dir(&cwd) {
-        eprintln!("vm-snapshot: cannot enter directory \"{}\": {error}", cwd.display());
+        edge::say::failure(&edge::Failure::unavailable(format!(
+            "cannot enter directory \"{}\": {error}",
+            cwd.display()
+        )));
         return ExitCode::from(126);
     }
     let mut command = Command::new(program);
     command.args(rest);
     if tty {
-        crate::process::before_exec(&mut command, crate::terminal::control);
+        crate::process::before_exec(&mut command, crate::instance::terminal::control);
     } else {
         command.process_group(0);
     }
     let mut child = match command.spawn() {
         Ok(child) => child,
         Err(error) => {
-            eprintln!("vm-snapshot: cannot run \"{}\": {error}", program.display());
+            edge::say::failure(&edge::Failure::unavailable(format!(
+                "cannot run \"{}\": {error}",
+                program.display()
+            )));
             return ExitCode::from(if error.kind() == std::io::ErrorKind::NotFound { 127 } else { 126 });
         }
     };

@@ -9,7 +9,7 @@ pub mod qemu;
 pub mod sandbox;
 pub mod ssh;
 
-use crate::store::Seat;
+use crate::state::store::Seat;
 use contract::testbed::{Mount, Usage};
 use edge::{Failure, Result};
 use std::ffi::OsString;

@@ -6,7 +6,7 @@
 
 use super::guest::{self, Channel};
 use super::{Driver, Request, Running, check_settings, setting, setting_list};
-use crate::store::Seat;
+use crate::state::store::Seat;
 use contract::testbed::{Mount, Usage};
 use edge::{Exit, Failure, Result};
 use std::ffi::{OsStr, OsString};

@@ -1,6 +1,6 @@
 //! Limits and counters by control groups: version 2 where it has the controllers, else version 1, else nothing.
 
-use crate::store::Seat;
+use crate::state::store::Seat;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;

@@ -3,7 +3,7 @@
 //! looks how much is in it.
 
 use super::host::Host;
-use crate::store::Seat;
+use crate::state::store::Seat;
 use rustix::fs::SeekFrom;
 use rustix::mount::MountFlags;
 use serde::{Deserialize, Serialize};
@@ -71,7 +71,9 @@ impl Disk {
                     fs::create_dir_all(seat.dir.join("disk"))?;
                     return Ok(Disk::of(seat));
                 }
-                Err(error) => eprintln!("the disk limit is watched only: {error}"),
+                Err(error) => {
+                    edge::say::warning(format!("the disk limit is watched only: {error}"), None);
+                }
             }
         }
         Ok(Disk::directory(seat))
@@ -212,6 +214,6 @@ mod tests {
         copy_sparse(&from, &to).unwrap();
         assert_eq!(fs::read(&from).unwrap(), fs::read(&to).unwrap());
         assert!(fs::metadata(&to).unwrap().blocks() <= 32);
-        crate::store::remove_tree(&dir);
+        crate::state::store::remove_tree(&dir);
     }
 }

@@ -190,7 +190,7 @@ fn command(entrances: Vec<File>, watched: &Limits, job: &Job) -> u8 {
     let (root, tty, limits) = (job.root, job.tty, watched.clone());
     before_exec(&mut command, move || {
         if tty {
-            crate::terminal::control()?;
+            crate::instance::terminal::control()?;
         }
         limits.apply()?;
         become_the_user(&entrances, root)

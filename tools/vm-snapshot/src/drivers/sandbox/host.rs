@@ -1,7 +1,7 @@
 //! What of the host a plan depends on.
 
 use super::plan;
-use crate::store::Seat;
+use crate::state::store::Seat;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -7,9 +7,9 @@ use super::plan::{self, Plan, Step};
 use super::watch::{Counters, Watch};
 use super::{Note, skin};
 use crate::drivers::{Running, Tick};
-use crate::owner::Owner;
+use crate::instance::owner::Owner;
 use crate::process::{Fork, UnshareFlags, fork, unshare};
-use crate::store::Seat;
+use crate::state::store::Seat;
 use edge::{Exit, Failure, Result};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
@@ -119,7 +119,7 @@ fn explain(seat: &Seat, host: &Host, error: &io::Error) -> Failure {
 
 fn make_dirs(plan: &Plan, disk: &Path) -> io::Result<()> {
     // a work directory serves one mount
-    crate::store::remove_tree(&disk.join("work"));
+    crate::state::store::remove_tree(&disk.join("work"));
     for part in &plan.parts {
         for kind in ["upper", "work"] {
             let dir = disk.join(kind).join(&part.name);

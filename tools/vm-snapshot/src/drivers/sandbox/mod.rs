@@ -16,8 +16,8 @@ mod skin;
 mod watch;
 
 use super::{Driver, Request, Running, check_settings, setting_list};
-use crate::owner::Owner;
-use crate::store::Seat;
+use crate::instance::owner::Owner;
+use crate::state::store::Seat;
 use contract::machines::Network;
 use contract::testbed::Usage;
 use edge::{Context, Exit, Failure, Result};
@@ -69,7 +69,7 @@ pub fn freeze_role(args: &[OsString]) -> ExitCode {
         [dir, layer] => match freeze(Path::new(dir), Path::new(layer)) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
-                eprintln!("{error}");
+                edge::say::warning(error.to_string(), None);
                 ExitCode::FAILURE
             }
         },
@@ -224,7 +224,7 @@ impl Driver for Sandbox {
         let cannot = || format!("cannot keep the state of \"{}\"", seat.instance.id);
         if disk.image.is_none() {
             fs::rename(disk.dir.join("upper"), layer).context(Exit::CantCreate, cannot)?;
-            crate::store::remove_tree(&disk.dir.join("work"));
+            crate::state::store::remove_tree(&disk.dir.join("work"));
             return Ok(());
         }
         let exe =
@@ -235,7 +235,7 @@ impl Driver for Sandbox {
             .output()
             .context(Exit::TryAgain, cannot)?;
         if !made.status.success() {
-            crate::store::remove_tree(&new);
+            crate::state::store::remove_tree(&new);
             return Err(
                 Failure::cant_create(cannot()).detail("cause", String::from_utf8_lossy(&made.stderr).trim())
             );

@@ -2,7 +2,7 @@
 //! mount in order. Nothing here touches the machine; `init` carries it out.
 
 use super::host::Host;
-use crate::store::Seat;
+use crate::state::store::Seat;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -367,7 +367,7 @@ mod tests {
     }
 
     fn made(machine: &str, is_root: bool) -> Plan {
-        let seat = crate::store::example(machine);
+        let seat = crate::state::store::example(machine);
         plan(&seat, &host(is_root), Path::new("/skin"), &seat.dir)
     }
 

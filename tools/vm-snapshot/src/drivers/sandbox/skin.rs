@@ -16,14 +16,14 @@ pub fn directory(skins: &Path, items: &[Item], host: &Host) -> io::Result<PathBu
     if !dir.exists() {
         fs::create_dir_all(skins)?;
         let new = skins.join(format!(".new-{}", std::process::id()));
-        crate::store::remove_tree(&new);
+        crate::state::store::remove_tree(&new);
         fs::create_dir(&new)?;
         for item in items {
             make(&new, item, host)?;
         }
         // another may have been faster: its skin is the same
         if fs::rename(&new, &dir).is_err() {
-            crate::store::remove_tree(&new);
+            crate::state::store::remove_tree(&new);
         }
     }
     Ok(dir)

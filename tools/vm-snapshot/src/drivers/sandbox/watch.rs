@@ -4,7 +4,7 @@
 
 use super::cgroup::Groups;
 use super::disk::Keeping;
-use crate::store::Seat;
+use crate::state::store::Seat;
 use contract::testbed::Usage;
 use rustix::event::Timespec;
 use rustix::process::{Pid, Resource, Rlimit, Signal, setrlimit};

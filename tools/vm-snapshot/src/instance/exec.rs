@@ -2,10 +2,10 @@
 
 use crate::args::Exec;
 use crate::drivers::{self, Request};
-use crate::store::{Seat, Store};
-use crate::terminal;
+use crate::instance::terminal;
+use crate::state::store::{Seat, Store};
 use contract::testbed::Usage;
-use edge::{Context, Exit, Failure, Result, say};
+use edge::{Context, Done, Exit, Failure, Result, say};
 use rustix::fs::{FlockOperation, flock};
 use std::ffi::OsString;
 use std::fs::File;
@@ -32,7 +32,7 @@ fn request(exec: &Exec, argv: Vec<OsString>) -> Request {
 }
 
 /// Runs a command and ends this program with its exit code.
-pub fn exec(store: &Store, id: &str, exec: &Exec, argv: Vec<OsString>) -> Result<()> {
+pub fn exec(store: &Store, id: &str, exec: &Exec, argv: Vec<OsString>) -> Result<Done> {
     let seat = store.living(id)?;
     let status = run(&seat, &request(exec, argv))?;
     finish(&seat, status)
@@ -53,12 +53,12 @@ pub fn enter(seat: &Seat, request: &Request) -> Result<Command> {
     drivers::find(&seat.instance.machine.driver)?.enter(seat, request)
 }
 
-fn finish(seat: &Seat, status: ExitStatus) -> Result<()> {
+fn finish(seat: &Seat, status: ExitStatus) -> Result<Done> {
     match status.code() {
-        Some(code) => std::process::exit(code),
+        Some(code) => Ok(Done::Status(code as u8)),
         None if seat.dir.join("disk-full").exists() => {
             say::warning(format!("ended the commands in \"{}\": its disk is full", seat.instance.id), None);
-            std::process::exit(137)
+            Ok(Done::Status(137))
         }
         None => Err(Failure::try_again(format!(
             "cannot run the command in \"{}\": the machine ended under it",
@@ -69,7 +69,7 @@ fn finish(seat: &Seat, status: ExitStatus) -> Result<()> {
 }
 
 /// A terminal inside: the user's login shell, in the work directory.
-pub fn shell(store: &Store, id: &str, options: &Exec) -> Result<()> {
+pub fn shell(store: &Store, id: &str, options: &Exec) -> Result<Done> {
     let script = "if [ -x /bin/bash ]; then exec /bin/bash -i; else exec /bin/sh -i; fi";
     let mut options = Exec { tty: true, ..options.clone() };
     if let Ok(term) = std::env::var("TERM") {

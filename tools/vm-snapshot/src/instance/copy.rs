@@ -1,8 +1,8 @@
 //! Files in and out, through exec: any machine that can run tar can do it.
 
 use crate::drivers::Request;
-use crate::exec::enter;
-use crate::store::{Seat, Store};
+use crate::instance::exec::enter;
+use crate::state::store::{Seat, Store};
 use edge::{Context, Exit, Failure, Result};
 use std::ffi::OsString;
 use std::path::Path;
@@ -35,7 +35,7 @@ pub fn copy_out(store: &Store, id: &str, from: &str, to: &Path) -> Result<()> {
     std::fs::create_dir_all(&scratch)
         .context(Exit::CantCreate, || format!("cannot write \"{}\"", to.display()))?;
     let cleanup = scratch.clone();
-    let _cleanup = edge::on_exit(move || crate::store::remove_tree(&cleanup));
+    let _cleanup = edge::on_exit(move || crate::state::store::remove_tree(&cleanup));
     let script = r#"cd "$(dirname "$1")" && exec tar -cf - -- "$2""#;
     let mut pack = enter(&seat, &inside(script, &[from.into(), name.into()]))?;
     let mut unpack = Command::new("tar");

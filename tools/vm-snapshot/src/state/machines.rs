@@ -1,7 +1,7 @@
 //! The `machines` document, and where its state is.
 
 use crate::args::Config;
-use crate::store::{Store, valid_name};
+use crate::state::store::{Store, valid_name};
 use contract::machines::{Machine, Machines};
 use edge::{Exit, Failure, Result};
 use std::path::{Path, PathBuf};

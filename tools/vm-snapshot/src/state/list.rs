@@ -1,8 +1,8 @@
 //! What there is: machines, their snapshots, their instances. JSON Lines.
 
-use crate::machines::Loaded;
-use crate::snapshots;
-use crate::store::Store;
+use crate::state::machines::Loaded;
+use crate::state::snapshots;
+use crate::state::store::Store;
 use edge::{Result, out};
 use serde_json::json;
 

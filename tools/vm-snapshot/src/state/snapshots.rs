@@ -4,7 +4,7 @@
 //! never changes. Taking a name anew leaves the old layers to whoever still stands on them; layers that nobody stands
 //! on are removed.
 
-use crate::store::{Store, remove_tree};
+use crate::state::store::{Store, remove_tree};
 use edge::{Context, Exit, Failure, Result};
 use serde::{Deserialize, Serialize};
 use std::fs;

@@ -1,13 +1,13 @@
-//! Instances: open, start, stop, close, take, restore.
+//! Instances: open, close, take.
 
 use crate::args::Open;
 use crate::drivers::{self, Driver};
-use crate::exec::busy_file;
-use crate::keeper::{self, Started};
-use crate::machines::Loaded;
-use crate::owner::Owner;
-use crate::snapshots::{self, Snapshot};
-use crate::store::{Instance, Seat, Store};
+use crate::instance::exec::busy_file;
+use crate::instance::keeper::{self, Started};
+use crate::instance::owner::Owner;
+use crate::state::machines::Loaded;
+use crate::state::snapshots::{self, Snapshot};
+use crate::state::store::{Instance, Seat, Store};
 use contract::machines::Machine;
 use contract::testbed::{Mount, Testbed};
 use edge::{Context, Exit, Failure, Result, say};
@@ -19,7 +19,7 @@ use std::io::Read;
 use std::time::{Duration, Instant};
 
 /// How long an instance may take to end.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Opens a fresh instance and prints its testbed.
 pub fn open(store: &Store, loaded: &Loaded, name: &str, options: &Open) -> Result<()> {
@@ -44,7 +44,7 @@ pub fn begin(
     Ok((seat, started, begun.elapsed()))
 }
 
-fn with_limits(mut machine: Machine, options: &Open) -> Machine {
+pub(super) fn with_limits(mut machine: Machine, options: &Open) -> Machine {
     machine.memory_mb = options.memory_mb.unwrap_or(machine.memory_mb);
     machine.disk_mb = options.disk_mb.unwrap_or(machine.disk_mb);
     machine.processes = options.processes.unwrap_or(machine.processes);
@@ -85,7 +85,7 @@ fn claim(store: &Store, loaded: &Loaded, machine: Machine, options: &Open) -> Re
 }
 
 /// The record of an instance. The caller holds the lock of the machine, so that no snapshot goes away meanwhile.
-fn plan_instance(
+pub(super) fn plan_instance(
     store: &Store,
     loaded: &Loaded,
     machine: Machine,
@@ -203,7 +203,7 @@ pub fn testbed(store: &Store, seat: &Seat, took: Duration) -> Result<Testbed> {
 
 /// Closes an instance; one that is gone is closed already.
 pub fn close(store: &Store, id: &str) -> Result<()> {
-    if !crate::store::valid_name(id) {
+    if !crate::state::store::valid_name(id) {
         return Err(Failure::usage(format!("cannot close \"{id}\": not the name of an instance")));
     }
     if let Some(seat) = store.seat(id).filter(|seat| seat.instance.persistent) {
@@ -297,131 +297,10 @@ fn quiet(seat: &Seat) -> Result<File> {
     Ok(file)
 }
 
-/// Starts a machine whose disk outlives the run; its instance has the machine's name.
-pub fn start(store: &Store, loaded: &Loaded, name: &str, options: &Open) -> Result<()> {
-    let begun = Instant::now();
-    let machine = with_limits(loaded.find(name)?, options);
-    store.sweep();
-    let lock = store.lock_machine(name)?;
-    let (seat, seat_lock) = match store.seat(name) {
-        None => settle(store, loaded, machine, options)?,
-        Some(mut seat) => {
-            let Some(seat_lock) = store.dead_lock(name) else {
-                return Err(Failure::new(
-                    Exit::No,
-                    format!("cannot start machine \"{name}\": it is running"),
-                )
-                .hint(format!("vm-snapshot stop {name}")));
-            };
-            if options.snapshot.is_some() && options.snapshot != seat.instance.snapshot {
-                return Err(Failure::usage(format!(
-                    "cannot start machine \"{name}\" from another snapshot: it has a state"
-                ))
-                .hint(format!("vm-snapshot restore {name} SNAPSHOT gives that state up")));
-            }
-            let fresh = plan_instance(store, loaded, machine, options, name.to_owned())?;
-            seat.instance.machine = fresh.machine;
-            seat.instance.mounts = fresh.mounts;
-            seat.instance.base_dir = fresh.base_dir;
-            write_record(&seat)?;
-            (seat, seat_lock)
-        }
-    };
-    drop(lock);
-    let started = keeper::start(store, &seat, seat_lock)?;
-    edge::out::json_document(&testbed(store, &seat, begun.elapsed())?)?;
-    edge::out::flush()?;
-    started.confirm()
-}
-
-/// Gives a machine its own state: the record of its persistent instance.
-fn settle(store: &Store, loaded: &Loaded, machine: Machine, options: &Open) -> Result<(Seat, File)> {
-    let id = machine.name.clone();
-    let mut instance = plan_instance(store, loaded, machine, options, id)?;
-    instance.persistent = true;
-    instance.owner = options.owner.filter(|pid| *pid > 0).and_then(Owner::of);
-    store.add_instance(&instance)
-}
-
-fn write_record(seat: &Seat) -> Result<()> {
-    let record = serde_json::to_vec(&seat.instance).map_err(|error| Failure::bug(error.to_string()))?;
-    edge::write_atomic(seat.dir.join("instance.json"), &record)
-}
-
-pub fn stop(store: &Store, name: &str) -> Result<()> {
-    match store.seat(name) {
-        Some(seat) if seat.instance.persistent => {
-            store.end(name, keeper::CLOSE, PATIENCE)?;
-            Ok(())
-        }
-        _ => Err(Failure::unavailable(format!("cannot stop machine \"{name}\": it was not started"))),
-    }
-}
-
-/// Puts a machine back to a snapshot; what it holds now is lost, and it is stopped.
-pub fn restore(store: &Store, loaded: &Loaded, name: &str, snapshot: &str) -> Result<()> {
-    let machine = loaded.find(name)?;
-    let _lock = store.lock_machine(name)?;
-    snapshots::find(store, name, snapshot)?;
-    if let Some(_lock) = store.end(name, keeper::CLOSE, PATIENCE)? {
-        store.remove(name);
-    }
-    let options = Open { snapshot: Some(snapshot.to_owned()), ..Open::default() };
-    settle(store, loaded, machine, &options)?;
-    snapshots::collect_garbage(store, name);
-    Ok(())
-}
-
-/// Deletes a snapshot, or all there is of a machine.
-pub fn delete(store: &Store, machine: &str, snapshot: Option<&str>) -> Result<()> {
-    let _lock = store.lock_machine(machine)?;
-    if let Some(name) = snapshot {
-        let snapshot = snapshots::find(store, machine, name)?;
-        snapshots::refuse_if_based_on(store, &snapshot)?;
-        snapshots::delete(store, &snapshot)?;
-    } else {
-        let open: Vec<String> = store
-            .living_ids()
-            .into_iter()
-            .filter(|id| {
-                *id != machine && store.seat(id).is_some_and(|seat| seat.instance.machine.name == machine)
-            })
-            .collect();
-        if !open.is_empty() {
-            return Err(Failure::new(
-                Exit::No,
-                format!("cannot delete machine \"{machine}\": instances are open"),
-            )
-            .detail("open", open.join(", ")));
-        }
-        if let Some(_lock) = store.end(machine, keeper::CLOSE, PATIENCE)? {
-            store.remove(machine);
-        }
-        for snapshot in snapshots::list(store, machine) {
-            snapshots::delete(store, &snapshot)?;
-        }
-    }
-    snapshots::collect_garbage(store, machine);
-    Ok(())
-}
-
 pub fn random_hex(bytes: usize) -> Result<String> {
     let mut random = vec![0; bytes];
     File::open("/dev/urandom")
         .and_then(|mut file| file.read_exact(&mut random))
         .context(Exit::Unavailable, || "cannot read /dev/urandom".to_owned())?;
     Ok(random.iter().map(|byte| format!("{byte:02x}")).collect())
-}
-
-/// Makes a machine ready: checks its settings and the host, by opening an instance and closing it.
-pub fn create(store: &Store, loaded: &Loaded, name: &str) -> Result<()> {
-    let options = Open { owner: Some(std::process::id().cast_signed()), ..Open::default() };
-    let (seat, started, took) = begin(store, loaded, name, &options)?;
-    let testbed = testbed(store, &seat, took)?;
-    drop(started);
-    close(store, &seat.instance.id)?;
-    edge::out::json_document(&serde_json::json!({
-        "kind": "machine", "v": contract::V, "name": name, "driver": testbed.driver,
-        "image_id": testbed.image_id, "capabilities": testbed.capabilities,
-    }))
 }

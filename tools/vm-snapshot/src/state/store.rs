@@ -8,7 +8,7 @@
 //! An instance is alive exactly as long as its keeper holds `lock`. So whoever gets the lock of an instance may, and
 //! must, remove it: that is how the next command cleans up after a kill -9, without a daemon.
 
-use crate::owner::Owner;
+use crate::instance::owner::Owner;
 use contract::machines::Machine;
 use contract::testbed::Mount;
 use edge::{Context, Exit, Failure, Result};

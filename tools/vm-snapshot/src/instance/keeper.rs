@@ -3,7 +3,7 @@
 //! No cron and no daemon: a keeper that is killed lets go of the lock, and the next command cleans up.
 
 use crate::drivers::{self, Running};
-use crate::store::{Seat, Store};
+use crate::state::store::{Seat, Store};
 use edge::{Context, Exit, Failure, Result};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
@@ -132,7 +132,7 @@ pub fn role(state: &str, id: &str) -> ExitCode {
             match hold(&seat, &mut running) {
                 Ok(Reason::Freeze) => removed = false,
                 Ok(Reason::Close) => {}
-                Err(error) => eprintln!("cannot watch the instance: {error}"),
+                Err(error) => edge::say::warning(format!("cannot watch the instance: {error}"), None),
             }
         }
     }

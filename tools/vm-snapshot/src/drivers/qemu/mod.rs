@@ -5,10 +5,9 @@
 //! called `vm`), all files relative to the document; `accel` (`tcg`, the default, or `kvm`), `boot_timeout_s`.
 
 use super::guest::{self, Channel};
-use super::ssh::{self, Target};
-use super::{Driver, Request, Running, check_settings, setting};
+use super::{Driver, Request, Running, check_settings};
 use crate::process::before_exec;
-use crate::store::Seat;
+use crate::state::store::Seat;
 use contract::machines::Network;
 use contract::testbed::{Mount, Usage};
 use edge::{Context, Exit, Failure, Result};
@@ -16,21 +15,24 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead};
 use std::net::TcpListener;
-use std::os::fd::AsRawFd;
-use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
+
+mod monitor;
+mod plan;
+
+use monitor::Monitor;
+use plan::{base, file, memory, noted_port, qemu_args, size, target};
 
 pub struct Qemu;
 
 const WORK_DIR: &str = "/work";
 const USER: &str = "racket";
 const HOME: &str = "/home/racket";
-const DEFAULT_MEMORY_MB: u64 = 1024;
 const BOOT_TIMEOUT_S: u64 = 120;
 /// Mixes its argument into the kernel's random numbers and makes it use them at once (RNDRESEEDCRNG): a mere write has an
 /// effect only at the next reseed, up to a minute later, and until then all instances draw the same numbers.
@@ -39,160 +41,8 @@ const RESEED: &str =
 /// Another may take a port between our choosing it and qemu's taking it.
 const PORT_TRIES: u32 = 5;
 
-fn file(seat: &Seat, name: &str) -> Option<PathBuf> {
-    setting(seat, name).map(|file| seat.instance.base_dir.join(file))
-}
-
-/// The disk that an instance stands on.
-fn base(seat: &Seat) -> Option<PathBuf> {
-    match seat.instance.layers.first() {
-        Some(layer) => Some(layer.join("disk.qcow2")),
-        None => file(seat, "image"),
-    }
-}
-
-/// The memory that an instance starts with; None: it boots.
-fn memory(seat: &Seat) -> Option<PathBuf> {
-    seat.instance.layers.first().map(|layer| layer.join("memory")).filter(|file| file.exists())
-}
-
-/// The whole command line. The working directory of qemu is that of the instance.
-fn qemu_args(seat: &Seat, port: u16) -> Vec<OsString> {
-    let machine = &seat.instance.machine;
-    let accel = setting(seat, "accel").unwrap_or("tcg");
-    let restrict = if machine.network == Network::None { "on" } else { "off" };
-    let memory_mb = if machine.memory_mb > 0 { machine.memory_mb } else { DEFAULT_MEMORY_MB };
-    let mut args: Vec<OsString> = [
-        "-nodefaults",
-        "-no-user-config",
-        "-display",
-        "none",
-        "-no-reboot",
-        "-machine",
-        &format!("q35,usb=off,vmport=off,smbus=off,sata=off,accel={accel}"),
-        "-cpu",
-        if accel == "kvm" { "host" } else { "max" },
-        "-m",
-        &format!("{memory_mb}M"),
-        "-smp",
-        &machine.cpus.max(1).to_string(),
-        // no fsync: nobody needs the disk of an instance after a crash of the host
-        "-drive",
-        "file=disk.qcow2,if=none,id=disk,format=qcow2,cache=unsafe,discard=unmap",
-        "-device",
-        "virtio-blk-pci,drive=disk",
-        "-netdev",
-        &format!("user,id=net,restrict={restrict},hostfwd=tcp:127.0.0.1:{port}-:22"),
-        "-device",
-        "virtio-net-pci,netdev=net,romfile=",
-        "-device",
-        "virtio-rng-pci",
-        "-serial",
-        "file:console",
-        "-qmp",
-        "unix:qmp,server=on,wait=off",
-    ]
-    .iter()
-    .map(OsString::from)
-    .collect();
-    let mut option = |name: &str, value: OsString| args.extend([name.into(), value]);
-    if let Some(kernel) = file(seat, "kernel") {
-        option("-kernel", kernel.into());
-        let append = setting(seat, "append").unwrap_or("console=ttyS0 root=/dev/vda rw quiet net.ifnames=0");
-        option("-append", append.into());
-    }
-    if let Some(initrd) = file(seat, "initrd") {
-        option("-initrd", initrd.into());
-    }
-    if memory(seat).is_some() {
-        option("-incoming", "defer".into());
-    }
-    args
-}
-
-/// What must be the same when a memory is to fit.
-fn size(seat: &Seat) -> String {
-    let machine = &seat.instance.machine;
-    let memory_mb = if machine.memory_mb > 0 { machine.memory_mb } else { DEFAULT_MEMORY_MB };
-    format!("{memory_mb} MiB and {} processors", machine.cpus.max(1))
-}
-
-fn target(seat: &Seat, port: u16) -> Target {
-    Target {
-        host: "127.0.0.1".to_owned(),
-        port: Some(port.into()),
-        user: Some("root".to_owned()),
-        identity: file(seat, "identity"),
-        known_hosts: file(seat, "known_hosts"),
-        options: ["HostKeyAlias=vm", "KexAlgorithms=curve25519-sha256"].map(str::to_owned).to_vec(),
-        control: ssh::control(&seat.instance.id),
-    }
-}
-
-fn noted_port(seat: &Seat) -> u16 {
-    seat.running().and_then(|note| note["port"].as_u64()?.try_into().ok()).unwrap_or(0)
-}
-
 fn free_port() -> io::Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
-}
-
-/// A connection to qemu's monitor.
-struct Monitor {
-    stream: BufReader<UnixStream>,
-}
-
-impl Monitor {
-    fn connect(dir: &Path) -> io::Result<Monitor> {
-        // the path of a socket is short; that of a state directory need not be
-        let held = File::open(dir)?;
-        let stream = UnixStream::connect(format!("/proc/self/fd/{}/qmp", held.as_raw_fd()))?;
-        stream.set_read_timeout(Some(Duration::from_secs(60)))?;
-        let mut monitor = Monitor { stream: BufReader::new(stream) };
-        monitor.answer()?;
-        monitor.run("qmp_capabilities", json!({}))?;
-        Ok(monitor)
-    }
-
-    fn run(&mut self, command: &str, arguments: Value) -> io::Result<Value> {
-        let mut line = json!({"execute": command, "arguments": arguments}).to_string();
-        line.push('\n');
-        self.stream.get_mut().write_all(line.as_bytes())?;
-        self.answer()
-    }
-
-    /// The next line that is no event.
-    fn answer(&mut self) -> io::Result<Value> {
-        loop {
-            let mut line = String::new();
-            if self.stream.read_line(&mut line)? == 0 {
-                return Err(io::Error::other("qemu closed its monitor"));
-            }
-            let value: Value = serde_json::from_str(&line)?;
-            if value.get("event").is_some() {
-                continue;
-            }
-            return match value.get("error") {
-                Some(error) => Err(io::Error::other(error["desc"].as_str().unwrap_or("error").to_owned())),
-                None => Ok(value["return"].clone()),
-            };
-        }
-    }
-
-    /// Waits until a migration is over.
-    fn migrated(&mut self) -> io::Result<()> {
-        loop {
-            let state = self.run("query-migrate", json!({}))?;
-            match state["status"].as_str() {
-                Some("completed") => return Ok(()),
-                Some("failed" | "cancelled") => {
-                    let cause = state["error-desc"].as_str().unwrap_or("it failed");
-                    return Err(io::Error::other(format!("cannot move the memory: {cause}")));
-                }
-                _ => sleep(Duration::from_millis(10)),
-            }
-        }
-    }
 }
 
 fn spawn(seat: &Seat, port: u16) -> Result<Child> {
@@ -268,7 +118,7 @@ impl Qemu {
         let target = target(seat, port);
         let now = jiff::Timestamp::now().as_second();
         // the clock stood still since the snapshot, and the random numbers would be the same again
-        let seed = crate::open::random_hex(64)?;
+        let seed = crate::instance::open::random_hex(64)?;
         // without a route an attempt fails at once instead of waiting for an answer that never comes
         let cut = if seat.instance.machine.network == Network::None { "ip route del default; " } else { "" };
         let script = format!(
@@ -499,34 +349,8 @@ impl Driver for Qemu {
             fs::rename(&new, layer)
         };
         freeze().map_err(|error| {
-            crate::store::remove_tree(&new);
+            crate::state::store::remove_tree(&new);
             Failure::cant_create(format!("{}: {error}", cannot()))
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_command_line_cuts_the_network_and_spares_the_disk() {
-        let seat = crate::store::example(
-            r#"{"name": "m", "driver": "qemu", "image": "base.qcow2", "kernel": "k", "identity": "key", "cpus": 2}"#,
-        );
-        let args: Vec<String> = qemu_args(&seat, 2222).iter().map(|arg| arg.display().to_string()).collect();
-        let after = |name: &str| {
-            let at = args.iter().position(|arg| arg == name).expect("an option");
-            args[at + 1].clone()
-        };
-        assert_eq!(after("-netdev"), "user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:2222-:22");
-        assert_eq!(
-            (after("-m"), after("-smp"), after("-kernel")),
-            ("1024M".into(), "2".into(), "/doc/k".into())
-        );
-        assert!(after("-drive").contains("cache=unsafe"));
-        assert!(after("-machine").contains("accel=tcg"));
-        assert_eq!(base(&seat), Some("/state/machines/m/layers/new/disk.qcow2".into()));
-        assert_eq!(size(&seat), "1024 MiB and 2 processors");
     }
 }

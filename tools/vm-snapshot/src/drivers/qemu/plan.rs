@@ -1,0 +1,130 @@
+//! What a virtual machine is started with, as data: the whole command line.
+
+use crate::drivers::setting;
+use crate::drivers::ssh::{self, Target};
+use crate::state::store::Seat;
+use contract::machines::Network;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+const DEFAULT_MEMORY_MB: u64 = 1024;
+
+pub(super) fn file(seat: &Seat, name: &str) -> Option<PathBuf> {
+    setting(seat, name).map(|file| seat.instance.base_dir.join(file))
+}
+
+/// The disk that an instance stands on.
+pub(super) fn base(seat: &Seat) -> Option<PathBuf> {
+    match seat.instance.layers.first() {
+        Some(layer) => Some(layer.join("disk.qcow2")),
+        None => file(seat, "image"),
+    }
+}
+
+/// The memory that an instance starts with; None: it boots.
+pub(super) fn memory(seat: &Seat) -> Option<PathBuf> {
+    seat.instance.layers.first().map(|layer| layer.join("memory")).filter(|file| file.exists())
+}
+
+/// The whole command line. The working directory of qemu is that of the instance.
+pub(super) fn qemu_args(seat: &Seat, port: u16) -> Vec<OsString> {
+    let machine = &seat.instance.machine;
+    let accel = setting(seat, "accel").unwrap_or("tcg");
+    let restrict = if machine.network == Network::None { "on" } else { "off" };
+    let memory_mb = if machine.memory_mb > 0 { machine.memory_mb } else { DEFAULT_MEMORY_MB };
+    let mut args: Vec<OsString> = [
+        "-nodefaults",
+        "-no-user-config",
+        "-display",
+        "none",
+        "-no-reboot",
+        "-machine",
+        &format!("q35,usb=off,vmport=off,smbus=off,sata=off,accel={accel}"),
+        "-cpu",
+        if accel == "kvm" { "host" } else { "max" },
+        "-m",
+        &format!("{memory_mb}M"),
+        "-smp",
+        &machine.cpus.max(1).to_string(),
+        // no fsync: nobody needs the disk of an instance after a crash of the host
+        "-drive",
+        "file=disk.qcow2,if=none,id=disk,format=qcow2,cache=unsafe,discard=unmap",
+        "-device",
+        "virtio-blk-pci,drive=disk",
+        "-netdev",
+        &format!("user,id=net,restrict={restrict},hostfwd=tcp:127.0.0.1:{port}-:22"),
+        "-device",
+        "virtio-net-pci,netdev=net,romfile=",
+        "-device",
+        "virtio-rng-pci",
+        "-serial",
+        "file:console",
+        "-qmp",
+        "unix:qmp,server=on,wait=off",
+    ]
+    .iter()
+    .map(OsString::from)
+    .collect();
+    let mut option = |name: &str, value: OsString| args.extend([name.into(), value]);
+    if let Some(kernel) = file(seat, "kernel") {
+        option("-kernel", kernel.into());
+        let append = setting(seat, "append").unwrap_or("console=ttyS0 root=/dev/vda rw quiet net.ifnames=0");
+        option("-append", append.into());
+    }
+    if let Some(initrd) = file(seat, "initrd") {
+        option("-initrd", initrd.into());
+    }
+    if memory(seat).is_some() {
+        option("-incoming", "defer".into());
+    }
+    args
+}
+
+/// What must be the same when a memory is to fit.
+pub(super) fn size(seat: &Seat) -> String {
+    let machine = &seat.instance.machine;
+    let memory_mb = if machine.memory_mb > 0 { machine.memory_mb } else { DEFAULT_MEMORY_MB };
+    format!("{memory_mb} MiB and {} processors", machine.cpus.max(1))
+}
+
+pub(super) fn target(seat: &Seat, port: u16) -> Target {
+    Target {
+        host: "127.0.0.1".to_owned(),
+        port: Some(port.into()),
+        user: Some("root".to_owned()),
+        identity: file(seat, "identity"),
+        known_hosts: file(seat, "known_hosts"),
+        options: ["HostKeyAlias=vm", "KexAlgorithms=curve25519-sha256"].map(str::to_owned).to_vec(),
+        control: ssh::control(&seat.instance.id),
+    }
+}
+
+pub(super) fn noted_port(seat: &Seat) -> u16 {
+    seat.running().and_then(|note| note["port"].as_u64()?.try_into().ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_cuts_the_network_and_spares_the_disk() {
+        let seat = crate::state::store::example(
+            r#"{"name": "m", "driver": "qemu", "image": "base.qcow2", "kernel": "k", "identity": "key", "cpus": 2}"#,
+        );
+        let args: Vec<String> = qemu_args(&seat, 2222).iter().map(|arg| arg.display().to_string()).collect();
+        let after = |name: &str| {
+            let at = args.iter().position(|arg| arg == name).expect("an option");
+            args[at + 1].clone()
+        };
+        assert_eq!(after("-netdev"), "user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:2222-:22");
+        assert_eq!(
+            (after("-m"), after("-smp"), after("-kernel")),
+            ("1024M".into(), "2".into(), "/doc/k".into())
+        );
+        assert!(after("-drive").contains("cache=unsafe"));
+        assert!(after("-machine").contains("accel=tcg"));
+        assert_eq!(base(&seat), Some("/state/machines/m/layers/new/disk.qcow2".into()));
+        assert_eq!(size(&seat), "1024 MiB and 2 processors");
+    }
+}
