@@ -89,7 +89,9 @@ impl LimitSet {
             ("processes", self.processes),
             ("cpus", self.cpus),
         ];
-        all.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value.filter(|v| *v > 0)?))).collect()
+        all.into_iter()
+            .filter_map(|(name, value)| Some((name.to_owned(), value.filter(|v| *v > 0)?)))
+            .collect()
     }
 }
 
