@@ -271,3 +271,124 @@ fn info_files_mean_what_racket_makes_of_them() {
         assert_eq!(record["dependencies_from"], "info");
     }
 }
+
+/// Packages whose `info.rkt` only Racket can evaluate, one that nobody can, and a catalog that says otherwise.
+fn beyond(dir: &Path) {
+    fs::create_dir_all(dir.join("cat/pkg")).unwrap();
+    for (name, fields) in [
+        (
+            "chosen",
+            "(define deps (if (system-library-subpath #f) '(\"a\" (\"b\" #:version \"1.0\")) '(\"no\")))",
+        ),
+        (
+            "counted",
+            "(define h (hash-update (hash 'x '(\"c\")) 'x reverse))\n(define collection (car '(multi)))\n(define build-deps (if (equal? h (hash 'x '(\"c\"))) '(\"c\") '()))\n(define version (if (collection-path \"racket\") \"2.5\" \"1\"))",
+        ),
+        ("hopeless", "(define deps (list (path->string (collection-path \"no-such-collection-here\"))))"),
+        ("plain", "(define deps '(\"d\"))"),
+    ] {
+        fs::create_dir_all(dir.join("pkgs").join(name)).unwrap();
+        fs::write(dir.join("pkgs").join(name).join("info.rkt"), format!("#lang info\n{fields}\n")).unwrap();
+        let entry =
+            format!("#hash((source . \"../pkgs/{name}\") (checksum . \"\") (dependencies . (\"old\")))");
+        fs::write(dir.join("cat/pkg").join(name), entry).unwrap();
+    }
+    fs::write(dir.join("m.json"), r#"{"kind":"machines","v":1,"machines":[{"name":"m","driver":"local"}]}"#)
+        .unwrap();
+}
+
+/// Per package: where its dependencies come from, their names and its version; and the message of `not-evaluated`.
+fn told(dir: &Path) -> Vec<(String, String)> {
+    let manifest = fs::read_to_string(dir.join("archive/manifest.jsonl")).unwrap();
+    let records = manifest.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let names = |record: &serde_json::Value| -> Vec<String> {
+        let all = record["dependencies"].as_array().unwrap();
+        all.iter().map(|it| it["name"].as_str().unwrap().to_owned()).collect()
+    };
+    records
+        .map(|record| {
+            let findings = record["findings"].as_array().unwrap();
+            let why = findings.iter().find(|finding| finding["code"] == "not-evaluated");
+            let from = record["dependencies_from"].as_str().unwrap();
+            let version = record["version"].as_str().unwrap_or("-");
+            (
+                format!(
+                    "{} {from} {} {version}",
+                    record["package"].as_str().unwrap(),
+                    names(&record).join(",")
+                ),
+                why.map_or(String::new(), |finding| finding["message"].as_str().unwrap().to_owned()),
+            )
+        })
+        .collect()
+}
+
+#[test]
+fn racket_in_a_machine_is_asked_where_needed() {
+    if !tests::require("racket_in_a_machine_is_asked", &["racket", "jq"]) {
+        return;
+    }
+    let scratch = tempfile::tempdir().unwrap();
+    let dir = scratch.path();
+    beyond(dir);
+    let archive =
+        |options: &str| tests::sh_ok(&format!("pkg-archive -q {options} cat archive > /dev/null"), dir);
+    // nobody to ask
+    archive("");
+    let seen = told(dir);
+    let lines: Vec<&str> = seen.iter().map(|(line, _)| line.as_str()).collect();
+    assert_eq!(
+        lines,
+        ["chosen catalog old -", "counted catalog old -", "hopeless catalog old -", "plain info d -"]
+    );
+    // the same packages, unchanged, are asked about now; one machine for all, and it is gone afterwards
+    let open = "vm-snapshot --state-dir state --machines m.json open m";
+    archive(&format!("--info-machine \"sh -c 'echo >> opened; exec {open}'\""));
+    let seen = told(dir);
+    let lines: Vec<&str> = seen.iter().map(|(line, _)| line.as_str()).collect();
+    assert_eq!(
+        lines,
+        ["chosen racket a,b -", "counted racket c 2.5", "hopeless catalog old -", "plain info d -"]
+    );
+    assert!(seen[0].1.is_empty() && seen[1].1.is_empty(), "{seen:?}");
+    assert!(
+        seen[2].1.contains("racket gave no answer: ") && seen[2].1.contains("collection not found"),
+        "{seen:?}"
+    );
+    assert_eq!(tests::sh_ok("wc -l < opened; ls state/instances", dir).trim(), "1");
+    let catalog = fs::read_to_string(dir.join("archive/catalog/pkg/chosen")).unwrap();
+    assert!(catalog.contains(r#"("b" #:version "1.0")"#), "{catalog}");
+}
+
+#[test]
+fn without_an_answer_the_catalog_is_kept() {
+    let scratch = tempfile::tempdir().unwrap();
+    let dir = scratch.path();
+    beyond(dir);
+    let testbed = r#"{"kind":"testbed","v":1,"id":"i","machine":"m","driver":"x","exec":["sh","-c","EXEC"],"close":["touch","closed"],"work_dir":"/"}"#;
+    for (exec, why) in [
+        ("exit 3", "exit status: 3"),
+        ("echo", "what racket printed"),
+        ("yes", "more than"),
+        ("", "no place"),
+    ] {
+        fs::write(dir.join("testbed.json"), testbed.replace("EXEC", exec)).unwrap();
+        let command = if exec.is_empty() { "sh -c 'echo no place >&2; exit 75'" } else { "cat testbed.json" };
+        tests::sh_ok(
+            &format!("rm -f closed; pkg-archive -q --info-machine \"{command}\" cat archive > /dev/null"),
+            dir,
+        );
+        let seen = told(dir);
+        assert_eq!(seen[0].0, "chosen catalog old -");
+        assert!(seen[0].1.contains(why), "{exec}: {seen:?}");
+        assert_eq!(seen[3].0, "plain info d -");
+        assert_eq!(dir.join("closed").exists(), !exec.is_empty(), "{exec}");
+        if exec == "exit 3" {
+            // nothing beyond the language: no machine
+            tests::sh_ok(
+                "pkg-archive -q --info-machine 'touch opened' --include plain cat other > /dev/null; test ! -e opened",
+                dir,
+            );
+        }
+    }
+}

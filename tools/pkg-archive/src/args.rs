@@ -40,6 +40,9 @@ struct Args {
     /// State in the format of `raco pkg catalog-archive --state`: read if there, and written
     #[arg(long, value_name = "FILE.sqlite")]
     state: Option<PathBuf>,
+    /// Command that prints a testbed (`vm-snapshot open ...`) where Racket evaluates what we cannot read of an info.rkt
+    #[arg(long, value_name = "COMMAND")]
+    info_machine: Option<String>,
     /// What of a directory is archived
     #[arg(long, value_enum, default_value_t)]
     mode: Mode,
@@ -108,6 +111,8 @@ pub struct Config {
     pub platform: Option<String>,
     pub installed: Option<PathBuf>,
     pub state: Option<PathBuf>,
+    /// Prints a testbed; `None`: nothing of a package runs anywhere.
+    pub info_machine: Option<String>,
     pub mode: Mode,
     pub durations: Option<PathBuf>,
     pub jobs: usize,
@@ -218,6 +223,7 @@ fn check(mut args: Args) -> Result<Config> {
         platform: args.platform,
         installed: args.installed,
         state: args.state,
+        info_machine: args.info_machine,
         mode: args.mode,
         durations: args.durations,
         jobs: args.jobs.unwrap_or(processors * 2).min(256),

@@ -7,6 +7,7 @@ use crate::plan::conclude::{self, World};
 use crate::plan::{self, Step, Task};
 use crate::trouble::Trouble;
 use crate::work::Workshop;
+use crate::work::info_machine::InfoMachine;
 use catalog::{Catalog, Platform};
 use contract::archived::{ArchiveSummary, Archived, Status};
 use contract::installation::Installation;
@@ -178,6 +179,7 @@ fn gather(
         .flatten()
         .filter_map(|entry| Some(entry.file_name().to_str()?.strip_suffix(".json")?.to_owned()))
         .collect();
+    let machine = config.info_machine.as_deref().map(InfoMachine::new);
     let mut harvest = Harvest { packages: BTreeMap::new(), fetched_bytes: 0 };
     loop {
         let mut tasks = Vec::new();
@@ -198,7 +200,7 @@ fn gather(
             let total = fetched.fetch_add(bytes, Ordering::Relaxed) + bytes;
             packages_bar.set_message(format!("archiving, {:.1} MiB fetched", total as f64 / 1_048_576.0));
         };
-        let workshop = Workshop::new(config, client, store, state, &on_package, &on_bytes);
+        let workshop = Workshop::new(config, client, store, state, machine.as_ref(), &on_package, &on_bytes);
         let outcomes = workshop.run(&tasks, &failed_before)?;
         packages_bar.finish_and_clear();
         harvest.fetched_bytes += workshop.fetched_bytes.load(Ordering::Relaxed);
@@ -243,7 +245,7 @@ fn dry_run(
 ) -> Result<Done> {
     let store = Store::look(&config.destination);
     let state = State::load(&store.own_dir(), &store, config.state.as_deref())?;
-    let workshop = Workshop::new(config, client, &store, &state, &|| (), &|_| ());
+    let workshop = Workshop::new(config, client, &store, &state, None, &|| (), &|_| ());
     let mut plan = BTreeMap::new();
     for name in selected {
         let Some((key, entry)) = world.catalog.get_key_value(name.as_str()) else { continue };

@@ -114,7 +114,9 @@ pub enum DependenciesFrom {
     /// Read from the archived `info.rkt`.
     #[default]
     Info,
-    /// `info.rkt` goes beyond the plain language: what the catalog says is kept.
+    /// The archived `info.rkt` goes beyond the plain language: Racket evaluated it in a machine.
+    Racket,
+    /// `info.rkt` goes beyond the plain language and no Racket was asked: what the catalog says is kept.
     Catalog,
 }
 

@@ -1,6 +1,6 @@
 //! What an archived package is found to declare and define. Pure: a tree in, facts out.
 
-use crate::content::info::declared::{self, Declared, Remark};
+use crate::content::info::declared::{self, AskRacket, Declared, Remark};
 use crate::content::info::modules::modules;
 use crate::content::tree::{Node, Tree, TreePath};
 use crate::trouble::Trouble;
@@ -30,9 +30,16 @@ pub struct LeftOut {
 }
 
 /// Examines a package. `tree` is as an installer sees it, without a wrapper directory.
-pub fn examine(package: &str, tree: &Tree, entry: &Entry, left_out: &LeftOut) -> Result<Facts, Trouble> {
-    let declared =
-        declared::declarations(package, tree).map_err(|message| Trouble::new(Cause::BadInfo, message))?;
+/// `ask` evaluates an `info.rkt` that goes beyond the language read here.
+pub fn examine(
+    package: &str,
+    tree: &Tree,
+    entry: &Entry,
+    left_out: &LeftOut,
+    ask: Option<AskRacket>,
+) -> Result<Facts, Trouble> {
+    let declared = declared::declarations(package, tree, ask)
+        .map_err(|message| Trouble::new(Cause::BadInfo, message))?;
     let mut findings: Vec<Finding> = declared.remarks.iter().map(remark).collect();
     let modules = modules(tree, &declared.collection, declared::assumes_virtual_sources);
     let from_catalog: Vec<Declared> =
@@ -40,7 +47,8 @@ pub fn examine(package: &str, tree: &Tree, entry: &Entry, left_out: &LeftOut) ->
     let (dependencies, dependencies_from) = match declared.dependencies {
         Some(own) => {
             findings.extend(difference(&own, &from_catalog, entry));
-            (own, DependenciesFrom::Info)
+            let from = if declared.from_racket { DependenciesFrom::Racket } else { DependenciesFrom::Info };
+            (own, from)
         }
         None => (from_catalog, DependenciesFrom::Catalog),
     };
@@ -49,7 +57,7 @@ pub fn examine(package: &str, tree: &Tree, entry: &Entry, left_out: &LeftOut) ->
     }
     let names: Vec<&str> = dependencies.iter().map(|(dependency, _)| dependency.name.as_str()).collect();
     for implied in declared.implies.iter().filter(|implied| *implied != "core") {
-        if !names.contains(&implied.as_str()) && dependencies_from == DependenciesFrom::Info {
+        if !names.contains(&implied.as_str()) && dependencies_from != DependenciesFrom::Catalog {
             let message = format!("implies {implied:?}, which is no dependency");
             findings.push(finding("implies-no-dependency", message));
         }
@@ -96,6 +104,9 @@ pub fn finding(code: &str, message: impl Into<String>) -> Finding {
     Finding { code: code.to_owned(), message: message.into() }
 }
 
+/// Code of the finding that something in `info.rkt` needs a running Racket.
+pub const NOT_EVALUATED: &str = "not-evaluated";
+
 fn remark(remark: &Remark) -> Finding {
     match remark {
         Remark::BadDependency { field, element, why } => finding(
@@ -106,7 +117,7 @@ fn remark(remark: &Remark) -> Finding {
             finding("bad-field", format!("{field} in info.rkt has a value it cannot have: {value}"))
         }
         Remark::Beyond { field, why } => finding(
-            "not-evaluated",
+            NOT_EVALUATED,
             format!("{field} in info.rkt cannot be evaluated without Racket: {why}; the catalog's is kept"),
         ),
     }

@@ -198,7 +198,7 @@ pub fn archived_entry(task: &Task, kept: &Kept, source: &str) -> Entry {
     if hash.get("tags").is_none() {
         hash.set("tags", Value::List(Vec::new()));
     }
-    if kept.facts.dependencies_from == contract::archived::DependenciesFrom::Info {
+    if kept.facts.dependencies_from != contract::archived::DependenciesFrom::Catalog {
         let dependencies = kept.facts.dependencies.iter().filter_map(dependency_value).collect();
         hash.set("dependencies", Value::List(dependencies));
     }

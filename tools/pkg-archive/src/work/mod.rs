@@ -2,12 +2,14 @@
 
 use crate::archive::state::{Kept, Stamp, State};
 use crate::archive::store::{Store, Zip};
+pub mod info_machine;
 mod queue;
 mod repositories;
 
 use crate::args::{Config, Mode};
 use crate::content::facts::{self, LeftOut};
 use crate::content::pack::{unzip, zip};
+use crate::content::tree::Tree;
 use crate::plan::{self, Step, Task};
 use crate::sources::file::Content;
 use crate::sources::{directory, file, git_program, web};
@@ -15,6 +17,7 @@ use crate::trouble::Trouble;
 use catalog::Kind;
 use contract::archived::Cause;
 use fetch::Client;
+use info_machine::InfoMachine;
 use queue::Queue;
 use repositories::Fetched;
 use std::collections::{BTreeSet, HashMap};
@@ -39,6 +42,8 @@ pub struct Workshop<'a> {
     pub client: &'a Client,
     pub store: &'a Store,
     pub state: &'a State,
+    /// Where Racket evaluates what is not read here.
+    machine: Option<&'a InfoMachine>,
     /// Called for every package that is done, and with every number of bytes that came.
     pub on_package: &'a (dyn Fn() + Sync),
     pub on_bytes: &'a (dyn Fn(u64) + Sync),
@@ -68,6 +73,7 @@ impl<'a> Workshop<'a> {
         client: &'a Client,
         store: &'a Store,
         state: &'a State,
+        machine: Option<&'a InfoMachine>,
         on_package: &'a (dyn Fn() + Sync),
         on_bytes: &'a (dyn Fn(u64) + Sync),
     ) -> Workshop<'a> {
@@ -76,6 +82,7 @@ impl<'a> Workshop<'a> {
             client,
             store,
             state,
+            machine,
             on_package,
             on_bytes,
             fetched_bytes: AtomicU64::new(0),
@@ -245,15 +252,15 @@ impl<'a> Workshop<'a> {
             Zip::Lost => return Err(Trouble::gone("the archived zip is gone")),
         };
         let mut kept = Kept { zip: stamp, ..kept.clone() };
-        if kept.entry_key != task.entry_key {
+        let unanswered = || kept.facts.findings.iter().any(|finding| finding.code == facts::NOT_EVALUATED);
+        if kept.entry_key != task.entry_key || (self.machine.is_some() && unanswered()) {
             let bytes = std::fs::read(self.store.zip(&task.name)).unwrap_or_default();
             let unzipped = unzip::read(&bytes, &self.config.limits)?;
             let before: BTreeSet<String> = kept.facts.findings.iter().map(|f| f.code.clone()).collect();
             let left_out = LeftOut { unverified: before.contains("unverified"), ..LeftOut::default() };
             let told = |code: &str| matches!(code, "submodule" | "dangling-link");
             let remain: Vec<_> = kept.facts.findings.iter().filter(|f| told(&f.code)).cloned().collect();
-            kept.facts =
-                facts::examine(&task.name, &unzipped.tree.without_wrapper(), &task.entry, &left_out)?;
+            kept.facts = self.examine(task, &unzipped.tree.without_wrapper(), &left_out)?;
             kept.facts.findings.extend(remain);
             kept.facts.findings.sort();
             kept.entry_key.clone_from(&task.entry_key);
@@ -261,9 +268,14 @@ impl<'a> Workshop<'a> {
         Ok(Done { kept, touched })
     }
 
+    fn examine(&self, task: &Task, tree: &Tree, left_out: &LeftOut) -> Result<facts::Facts, Trouble> {
+        let ask = self.machine.map(|machine| |info: &[u8]| machine.ask(info));
+        facts::examine(&task.name, tree, &task.entry, left_out, ask.as_ref().map(|ask| ask as _))
+    }
+
     /// Makes the zip and puts it in place.
     fn pack(&self, task: &Task, content: Content, fingerprint: Option<String>) -> Outcome {
-        let facts = facts::examine(&task.name, &content.tree, &task.entry, &content.left_out)?;
+        let facts = self.examine(task, &content.tree, &content.left_out)?;
         let bytes = match content.zip {
             Some(zip) => zip,
             None => zip::write(&task.name, &content.tree)

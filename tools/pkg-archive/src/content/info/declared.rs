@@ -13,6 +13,9 @@ pub enum Collection {
     Single(String),
 }
 
+/// Has Racket evaluate the text of an `info.rkt`: its fields as a written hash, or the reason why there is no answer.
+pub type AskRacket<'a> = &'a dyn Fn(&[u8]) -> Result<Vec<u8>, String>;
+
 /// One dependency and whether it stands in `build-deps`.
 pub type Declared = (Dependency, bool);
 
@@ -22,6 +25,8 @@ pub struct Declarations {
     pub collection: Collection,
     /// `deps`, then `build-deps`, in their order; `None` when `info.rkt` goes beyond the language that is read here.
     pub dependencies: Option<Vec<Declared>>,
+    /// Racket evaluated it, because it goes beyond that language.
+    pub from_racket: bool,
     /// Neither `deps` nor `build-deps` is there.
     pub silent: bool,
     pub implies: Vec<String>,
@@ -49,13 +54,26 @@ pub enum Remark {
 }
 
 /// Reads `info.rkt` (or `info.ss`) of a package. `Err` is a sentence: the file is there and is no `info.rkt`.
-pub fn declarations(package: &str, tree: &Tree) -> Result<Declarations, String> {
+/// Where it needs a running Racket, `ask` is asked, if there is one.
+pub fn declarations(package: &str, tree: &Tree, ask: Option<AskRacket>) -> Result<Declarations, String> {
     let found = ["info.rkt", "info.ss"].into_iter().find_map(|name| Some((name, tree.file(name)?)));
-    let info = match found {
+    let mut info = match found {
         None => Info::default(),
         Some((name, bytes)) => language::read(bytes).map_err(|bad| format!("cannot read {name}: {bad}"))?,
     };
     let mut remarks = Vec::new();
+    let mut from_racket = false;
+    let mut no_answer = String::new();
+    if let (Some((_, bytes)), Some(ask)) = (found, ask)
+        && ["collection", "deps", "build-deps", "implies", "version"]
+            .iter()
+            .any(|name| info.get(name).is_err())
+    {
+        match ask(bytes).and_then(|answer| evaluated(&answer)) {
+            Ok(answer) => (info, from_racket) = (answer, true),
+            Err(why) => no_answer = format!("; {why}"),
+        }
+    }
     let single = Collection::Single(package.to_owned());
     let collection = match info.get("collection") {
         Ok(None) => single,
@@ -108,14 +126,21 @@ pub fn declarations(package: &str, tree: &Tree) -> Result<Declarations, String> 
         Ok(Some(Value::String(version))) => Some(version.clone()),
         _ => None,
     };
-    Ok(Declarations {
-        collection,
-        dependencies,
-        silent,
-        implies: implies(&info, &mut remarks),
-        version,
-        remarks,
-    })
+    let implies = implies(&info, &mut remarks);
+    for remark in &mut remarks {
+        if let Remark::Beyond { why, .. } = remark {
+            why.push_str(&no_answer);
+        }
+    }
+    Ok(Declarations { collection, dependencies, from_racket, silent, implies, version, remarks })
+}
+
+fn evaluated(answer: &[u8]) -> Result<Info, String> {
+    match racket_data::read(answer) {
+        Ok(Some(Value::Hash(fields))) => Ok(Info::evaluated(fields)),
+        Ok(_) => Err("what racket printed is no hash".to_owned()),
+        Err(error) => Err(format!("what racket printed cannot be read: {error}")),
+    }
 }
 
 fn implies(info: &Info, remarks: &mut Vec<Remark>) -> Vec<String> {
@@ -152,7 +177,7 @@ mod tests {
         let mut tree = Tree::default();
         let name = TreePath::parse(b"info.rkt").unwrap().unwrap();
         tree.add_file(name, Arc::new(info.as_bytes().to_vec()), false);
-        declarations("p", &tree)
+        declarations("p", &tree, None)
     }
 
     #[test]
@@ -173,7 +198,7 @@ mod tests {
 
     #[test]
     fn no_info_is_a_package_too() {
-        let seen = declarations("p", &Tree::default()).unwrap();
+        let seen = declarations("p", &Tree::default(), None).unwrap();
         assert_eq!(seen.collection, Collection::Single("p".into()));
         assert!(seen.silent);
     }

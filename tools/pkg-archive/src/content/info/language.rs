@@ -43,6 +43,12 @@ impl fmt::Display for BadInfo {
 }
 
 impl Info {
+    /// The definitions as Racket evaluated them.
+    pub fn evaluated(fields: Hash) -> Info {
+        let field = |(key, value): (Value, Value)| Some((key.as_symbol()?.to_owned(), Ok(value)));
+        Info { definitions: fields.items.into_iter().filter_map(field).collect() }
+    }
+
     /// The value of a field; `Ok(None)` when it is not defined.
     pub fn get(&self, name: &str) -> Result<Option<&Value>, &Beyond> {
         self.definitions.get(name).map(Result::as_ref).transpose()
