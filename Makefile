@@ -10,12 +10,13 @@ BIN = target/release
 TEST_NEEDS = git jq openssl curl=curl python3=python3 racket mandoc shellcheck cc=gcc \
 	setpriv=util-linux ip=iproute2 tidy xmllint=libxml2-utils chromium node=nodejs npm zip unzip=unzip sqlite3=sqlite3
 
-.PHONY: help build check test demo bench install uninstall man-lint lint clean
+.PHONY: help build check test ecosystem-5 demo bench install uninstall man-lint lint clean
 
 help:
 	@echo 'make build     the seven programs, in $(BIN)'
 	@echo 'make demo      the main job on real packages, from nothing to a report'
 	@echo 'make check     every test'
+	@echo 'make ecosystem-5   the verdicts of the sample ecosystem, five runs in a row'
 	@echo 'make bench     our commands against the peers, in turn'
 	@echo 'make install   PREFIX=$(PREFIX) DESTDIR=$(DESTDIR)'
 	@echo 'make man-lint  check the manual pages'
@@ -32,6 +33,10 @@ needs:
 
 test: build
 	$(CARGO) test --release --locked --workspace --no-fail-fast
+
+# every verdict of the sample ecosystem, five times out of five
+ecosystem-5: build
+	ECOSYSTEM_RUNS=5 $(CARGO) test --release --locked -p tests --test ecosystem every_sample -- --nocapture
 
 demo:
 	scripts/demo
