@@ -391,4 +391,10 @@ fn without_an_answer_the_catalog_is_kept() {
             );
         }
     }
+    // told to stop while Racket is asked: the machine is closed and nothing is concluded from the silence
+    fs::write(dir.join("testbed.json"), testbed.replace("EXEC", "touch asked; exec sleep 60")).unwrap();
+    let script = "rm -f closed; timeout 2 pkg-archive -q --info-machine 'cat testbed.json' cat stopped";
+    assert_eq!(tests::sh(script, dir).status.code(), Some(124));
+    assert!(dir.join("asked").exists() && dir.join("closed").exists());
+    assert!(!dir.join("stopped/manifest.jsonl").exists());
 }

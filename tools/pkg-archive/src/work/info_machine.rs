@@ -3,11 +3,12 @@
 
 use contract::testbed::Testbed;
 use edge::Cleanup;
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process};
 use std::io::{Read, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
-use std::sync::{Mutex, PoisonError, mpsc};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 /// How long opening may take: a virtual machine under emulation boots slowly.
@@ -106,7 +107,7 @@ fn open(command: &str) -> Result<State, String> {
     }
 }
 
-/// Runs a command to its end and gives what it printed; it ends with all its helpers when it is slow or this program is
+/// Runs a command to its end and gives what it printed; it is ended when it is slow or this program is
 /// told to stop.
 fn run(argv: &[&str], input: Vec<u8>, limit: Duration) -> Result<Vec<u8>, String> {
     let (program, arguments) = argv.split_first().ok_or("an empty command")?;
@@ -118,13 +119,19 @@ fn run(argv: &[&str], input: Vec<u8>, limit: Duration) -> Result<Vec<u8>, String
         .stderr(Stdio::piped())
         .spawn()
         .map_err(|error| format!("cannot run {program}: {error}"))?;
-    let group = Pid::from_raw(i32::try_from(child.id()).unwrap_or(i32::MAX));
+    let pid = Pid::from_child(&child);
+    // the command itself and not its helpers: one of them may be there to end what runs inside
     let signal = move |signal| {
-        if let Some(group) = group {
-            let _ = kill_process_group(group, signal);
-        }
+        let _ = kill_process(pid, signal);
     };
-    let on_exit = edge::on_exit(move || signal(Signal::TERM));
+    let stopped = Arc::new(AtomicBool::new(false));
+    let on_exit = edge::on_exit({
+        let stopped = Arc::clone(&stopped);
+        move || {
+            stopped.store(true, Ordering::SeqCst);
+            signal(Signal::TERM);
+        }
+    });
     let stdin = child.stdin.take();
     // a command that ends without reading all of it says why itself
     std::thread::spawn(move || stdin.map(|mut stdin| stdin.write_all(&input)));
@@ -138,6 +145,10 @@ fn run(argv: &[&str], input: Vec<u8>, limit: Duration) -> Result<Vec<u8>, String
     if ended.is_none() {
         signal(Signal::KILL);
         let _ = child.wait();
+    }
+    // this program is ending: a command that ended for that reason is no answer to go on with
+    while stopped.load(Ordering::SeqCst) {
+        std::thread::park();
     }
     on_exit.forget();
     // a process that the command left behind may hold the streams open: it is not waited for
