@@ -55,21 +55,8 @@ entries() {
     }'
 }
 
-now() { date +%s.%N; }
-# timed FILE COMMAND...: appends the seconds it took, and to FILE.cpu those of processors
-timed() {
-    file=$1
-    shift
-    start=$(now)
-    /usr/bin/time -a -o "$file.cpu" -f '%U %S' "$@" >/dev/null || { echo "failed: $*" >&2; exit 1; }
-    awk -v a="$start" -v b="$(now)" 'BEGIN { printf "%.4f\n", b - a }' >>"$file"
-}
-median() { sort -n "$1" | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'; }
-cpu() { awk '{ sum += $1 + $2 } END { printf "%.3f", sum / NR }' "$1.cpu"; }
-peak_mb() {
-    /usr/bin/time -f %M -o "$dir/peak" "$@" >/dev/null
-    awk '{ printf "%.1f", $1 / 1024 }' "$dir/peak"
-}
+# shellcheck source=scripts/bench/timing
+. "$here/timing"
 row() {
     awk -v what="$1" -v ours="$2" -v peer="$3" -v unit="$4" -v target="${5:-}" \
         'BEGIN { printf "%-44s %9.3f %-4s %9.3f %-4s %6.1f times%s", what, ours, unit, peer, unit, peer / ours, (target == "" ? "" : " (target " target ")") }'
@@ -95,8 +82,8 @@ compare() {
     round=0
     while [ $round -lt "$rounds" ]; do
         rm -rf "ours-$to" "peer-$to"
-        timed ours "$bin/catalog-copy" --no-cache "$from" "ours-$to"
-        timed peer raco pkg catalog-copy "$from" "peer-$to"
+        timed_cpu ours "$bin/catalog-copy" --no-cache "$from" "ours-$to"
+        timed_cpu peer raco pkg catalog-copy "$from" "peer-$to"
         round=$((round + 1))
     done
     row "$what" "$(median ours)" "$(median peer)" s "$target"
@@ -118,8 +105,8 @@ round=0
 rm -f ours peer ours.cpu peer.cpu
 while [ $round -lt "$rounds" ]; do
     rm -rf cp-out ours-out
-    timed ours "$bin/catalog-copy" full ours-out
-    timed peer cp -r full cp-out
+    timed_cpu ours "$bin/catalog-copy" full ours-out
+    timed_cpu peer cp -r full cp-out
     round=$((round + 1))
 done
 awk -v ours="$(median ours)" -v peer="$(median peer)" \
@@ -132,7 +119,7 @@ for count in 10000 100000; do
     "$bin/catalog-copy" -q "big-$count" - >"lines-$count"
     rm -f ours ours.cpu
     # the stream comes and goes through pipes, as in a pipeline
-    timed ours sh -c "cat 'lines-$count' | '$bin/catalog-copy' - - | cat"
+    timed_cpu ours sh -c "cat 'lines-$count' | '$bin/catalog-copy' - - | cat"
     printf '%d entries, lines to lines: %.2f s, peak %s MiB\n' $count "$(median ours)" \
         "$(peak_mb "$bin/catalog-copy" - - <"lines-$count")"
     rm -rf "big-$count" "lines-$count"

@@ -48,20 +48,8 @@ entries() {
     }'
 }
 
-now() { date +%s.%N; }
-# timed FILE COMMAND...: appends the seconds it took
-timed() {
-    file=$1
-    shift
-    start=$(now)
-    "$@" >/dev/null || { echo "failed: $*" >&2; exit 1; }
-    awk -v a="$start" -v b="$(now)" 'BEGIN { printf "%.4f\n", b - a }' >>"$file"
-}
-median() { sort -n "$1" | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'; }
-peak_mb() {
-    /usr/bin/time -f %M -o "$dir/peak" "$@" >/dev/null
-    awk '{ printf "%.1f", $1 / 1024 }' "$dir/peak"
-}
+# shellcheck source=scripts/bench/timing
+. "$here/timing"
 
 cat >edit.rkt <<'END'
 #lang racket/base

@@ -25,16 +25,8 @@ export PLTUSERHOME="$dir/home" HOME="$dir/home"
 mkdir -p "$HOME"
 cd "$dir"
 
-now() { date +%s.%N; }
-# timed FILE COMMAND...: appends the seconds it took
-timed() {
-    file=$1
-    shift
-    start=$(now)
-    "$@" >/dev/null || { echo "failed: $*" >&2; exit 1; }
-    awk -v a="$start" -v b="$(now)" 'BEGIN { printf "%.4f\n", b - a }' >>"$file"
-}
-median() { sort -n "$1" | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'; }
+# shellcheck source=scripts/bench/timing
+. "$here/timing"
 row() {
     awk -v what="$1" -v ours="$(median "$2")" -v peer="$(median "$3")" -v target="$4" \
         'BEGIN { printf "%-44s %9.3f s %9.3f s %7.1f times  (target %s)\n", what, ours, peer, peer / ours, target }'

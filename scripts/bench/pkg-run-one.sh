@@ -53,15 +53,8 @@ plain() {
     inside sh -c 'PLTCOLLECTS=:/usr/share/racket/downstream/test-runner exec racket -N "raco test" -l- compiler/commands/test --drdr --package "$0"' "$1"
     vm close "$id"
 }
-now() { date +%s.%N; }
-timed() { # FILE COMMAND...
-    file=$1
-    shift
-    from=$(now)
-    "$@"
-    echo "$(now) $from" | awk '{ printf "%.2f\n", $1 - $2 }' >>"$file"
-}
-median() { sort -n "$1" | awk '{ v[NR] = $1 } END { printf "%.2f (%.2f-%.2f)", v[int((NR + 1) / 2)], v[1], v[NR] }'; }
+# shellcheck source=scripts/bench/timing
+. "$here/timing"
 ours leaf
 round=0
 while test "$round" -lt "$rounds"; do
@@ -72,5 +65,5 @@ while test "$round" -lt "$rounds"; do
     round=$((round + 1))
 done
 for package in leaf user; do
-    echo "$package: pkg-run-one $(median "ours.$package") s; the raco commands $(median "plain.$package") s"
+    echo "$package: pkg-run-one $(spread "ours.$package") s; the raco commands $(spread "plain.$package") s"
 done

@@ -44,19 +44,11 @@ for side in ours peer; do
     done >"$dir/$side.conf"
 done
 
-now() { date +%s.%N; }
-# timed FILE COMMAND...: appends the seconds it took
-timed() {
-    file=$1
-    shift
-    start=$(now)
-    "$@" || { echo "failed: $*" >&2; exit 1; }
-    awk -v a="$start" -v b="$(now)" 'BEGIN { printf "%.4f\n", b - a }' >>"$file"
-}
+# shellcheck source=scripts/bench/timing
+. "$here/timing"
 small() { curl -sSf --no-progress-meter --parallel --parallel-immediate --parallel-max 8 -K "$dir/$1.conf"; }
 large() { curl -sSf -o /dev/null "$1installer.sh"; }
-median() { sort -n "$1" | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'; }
-peak_mb() { awk '/^VmHWM/ { printf "%.1f", $2 / 1024 }' "/proc/$1/status"; }
+resident_mb() { awk '/^VmHWM/ { printf "%.1f", $2 / 1024 }' "/proc/$1/status"; }
 
 round=0
 while [ $round -lt "$rounds" ]; do
@@ -76,4 +68,4 @@ row() {
 printf '%-34s %12s   %12s\n' "medians of $rounds" site-serve python3
 row '2,500 files of 1 KB, 8 at a time' "$(median "$dir/small-ours")" "$(median "$dir/small-peer")" s
 row 'one file of 100 MB' "$(median "$dir/large-ours")" "$(median "$dir/large-peer")" s
-row 'peak memory' "$(peak_mb $ours)" "$(peak_mb $peer)" MiB
+row 'peak memory' "$(resident_mb $ours)" "$(resident_mb $peer)" MiB
