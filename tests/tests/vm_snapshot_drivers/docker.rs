@@ -1,0 +1,97 @@
+//! Driver `docker`: an engine that the test starts, and podman.
+
+use crate::lab::{Lab, SMALL_TREE, Service, missing};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+#[test]
+fn docker() {
+    if missing("docker", &["dockerd", "docker", "containerd", "runc"]) {
+        return;
+    }
+    let mut lab = Lab::new(
+        r#"{"name":"box","driver":"docker","image":"small","memory_mb":256},
+           {"name":"none","driver":"docker","image":"no-such-image"},
+           {"name":"gone","driver":"docker","image":"x","engine":"no-such-engine"}"#,
+    );
+    let path = lab.path();
+    let output = lab.run(&["open", "gone"]);
+    assert_eq!(output.status.code(), Some(69));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("install docker.io or podman"));
+    lab.env.push(("DOCKER_HOST", format!("unix://{}/sock", path.display())));
+    let output = lab.run(&["open", "none"]);
+    assert_eq!(output.status.code(), Some(69));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("start the docker service"));
+
+    let log = std::fs::File::create(path.join("log")).expect("a log");
+    let at = |name: &str| path.join(name).display().to_string();
+    let engine = Command::new("dockerd")
+        .args(["--iptables=false", "--ip6tables=false", "--bridge=none", "--data-root", &at("data")])
+        .args(["--exec-root", &at("exec"), "--pidfile", &at("pid"), "-H", &format!("unix://{}", at("sock"))])
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().expect("a log"))
+        .stderr(log)
+        .spawn()
+        .expect("dockerd starts");
+    lab.services.push(Service(engine));
+    tests::sh_ok(SMALL_TREE, &path);
+    let host = lab.env[0].1.clone();
+    let until = Instant::now() + Duration::from_secs(30);
+    let import = format!("tar -C tree -c . | DOCKER_HOST={host} docker import - small");
+    while !tests::sh(&import, &path).status.success() {
+        assert!(Instant::now() < until, "{}", std::fs::read_to_string(path.join("log")).unwrap_or_default());
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    let output = lab.run(&["open", "none"]);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("makes an image of a root tree"));
+    lab.selftest("box", 20);
+    lab.behaves("box");
+    // a machine with a disk of its own
+    assert!(lab.run(&["start", "box"]).status.success());
+    lab.run(&["exec", "box", "--", "sh", "-c", "echo 1 > f"]);
+    assert!(lab.run(&["take", "box", "one"]).status.success());
+    assert!(lab.run(&["stop", "box"]).status.success());
+    assert!(lab.run(&["start", "box"]).status.success());
+    assert_eq!(lab.run(&["exec", "box", "cat", "f"]).stdout, b"1\n");
+    assert!(lab.run(&["stop", "box"]).status.success());
+    assert!(lab.run(&["delete", "box"]).status.success());
+    let left = tests::sh_ok(
+        &format!("DOCKER_HOST={host} docker ps -aq; DOCKER_HOST={host} docker images -q"),
+        &path,
+    );
+    assert_eq!(left.lines().count(), 1, "only the image is left: {left}");
+}
+
+#[test]
+fn podman() {
+    if missing("podman", &["podman", "runc"]) {
+        return;
+    }
+    let mut lab =
+        Lab::new(r#"{"name":"box","driver":"docker","engine":"podman","image":"small","memory_mb":256}"#);
+    let path = lab.path();
+    // a store of its own; runc and plain groups, because crun does not start on hosts with both versions of groups
+    tests::sh_ok(
+        &format!(
+            "{SMALL_TREE}
+             printf '%s\\n' '[containers]' 'default_ulimits = [\"nofile=1024:1024\", \"nproc=4096:4096\"]' '[engine]' \
+                 'runtime = \"runc\"' 'cgroup_manager = \"cgroupfs\"' 'events_logger = \"file\"' > containers.conf
+             printf '%s\\n' '[storage]' 'driver = \"overlay\"' \"graphroot = \\\"$PWD/graph\\\"\" \"runroot = \\\"$PWD/run\\\"\" > storage.conf
+             export CONTAINERS_CONF=$PWD/containers.conf CONTAINERS_STORAGE_CONF=$PWD/storage.conf
+             tar -C tree -c . | podman import -q - small"
+        ),
+        &path,
+    );
+    lab.env.push(("CONTAINERS_CONF", path.join("containers.conf").display().to_string()));
+    lab.env.push(("CONTAINERS_STORAGE_CONF", path.join("storage.conf").display().to_string()));
+    lab.selftest("box", 20);
+    lab.behaves("box");
+    let mut list = tests::command("podman", &path);
+    let left = list
+        .envs(lab.env.iter().map(|(key, value)| (key, value)))
+        .args(["ps", "-aq"])
+        .output()
+        .expect("podman");
+    assert_eq!(left.stdout, b"");
+    let _ = tests::sh("umount graph/overlay", &path);
+}

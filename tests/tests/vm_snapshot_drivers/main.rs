@@ -1,0 +1,10 @@
+//! The drivers of `vm-snapshot` against the real thing, each under the same suite (`suite.rs`): a docker engine and an sshd
+//! that the test starts, images of machines, and a program of our own for `command`. A driver whose program is missing is
+//! skipped by name.
+
+mod command;
+mod docker;
+mod lab;
+mod qemu;
+mod ssh;
+mod suite;

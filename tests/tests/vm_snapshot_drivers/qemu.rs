@@ -1,0 +1,82 @@
+//! Driver `qemu`: emulated, so that it runs anywhere; slow.
+
+use crate::lab::{Lab, missing};
+use std::path::PathBuf;
+
+/// Needs an image: `scripts/make-image DIR`, then `DOWNSTREAM_IMAGE=DIR`. Emulated, so that it runs anywhere; slow.
+fn qemu_lab(test: &str) -> Option<Lab> {
+    if missing(test, &["qemu-system-x86_64", "qemu-img", "ssh"]) {
+        return None;
+    }
+    let Some(image) = std::env::var_os("DOWNSTREAM_IMAGE").map(PathBuf::from) else {
+        eprintln!(
+            "skipped: qemu: no image; scripts/make-image DIR makes one, and DOWNSTREAM_IMAGE=DIR names it"
+        );
+        return None;
+    };
+    let image = image.canonicalize().expect("DOWNSTREAM_IMAGE").display().to_string();
+    let machine = |name: &str, kernel: &str, identity: &str| {
+        format!(
+            r#"{{"name":"{name}","driver":"qemu","image":"{image}/base.qcow2","kernel":"{image}/{kernel}","initrd":"{image}/initrd.gz",
+                "identity":"{identity}","known_hosts":"{image}/known_hosts","memory_mb":512}}"#
+        )
+    };
+    let key = format!("{image}/key");
+    let lab = Lab::new(&format!(
+        "{},{},{}",
+        machine("vm", "kernel", &key),
+        machine("locked", "kernel", "other"),
+        machine("none", "no-kernel", &key)
+    ));
+    tests::sh_ok("ssh-keygen -q -t ed25519 -N '' -f other", &lab.path());
+    for (name, text) in [("locked", "must name the private key"), ("none", "scripts/make-image")] {
+        let output = lab.run(&["open", name]);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(69), "{said}");
+        assert!(said.contains(text), "{said}");
+    }
+    Some(lab)
+}
+
+#[test]
+fn qemu_selftest() {
+    if let Some(lab) = qemu_lab("qemu_selftest") {
+        lab.selftest("vm", 18);
+    }
+}
+
+#[test]
+fn qemu_snapshots_hold_the_memory() {
+    let Some(lab) = qemu_lab("qemu_snapshots_hold_the_memory") else { return };
+    lab.behaves("vm");
+    // the memory is part of a snapshot: what ran goes on, and the clock is right
+    let testbed = lab.open(&["vm"]);
+    let id = testbed["id"].as_str().expect("an id").to_owned();
+    let cold_s = testbed["open_s"].as_f64().expect("seconds");
+    lab.run(&["exec", &id, "--", "sh", "-c", "echo here > /dev/shm/in-memory; echo there > f"]);
+    let taken = lab.run(&["take", &id, "warm"]);
+    assert!(taken.status.success(), "{}", String::from_utf8_lossy(&taken.stderr));
+    assert!(lab.run(&["close", &id]).status.success());
+    let mut random = Vec::new();
+    for _ in 0..2 {
+        let testbed = lab.open(&["vm", "--snapshot", "warm"]);
+        let id = testbed["id"].as_str().expect("an id").to_owned();
+        let warm_s = testbed["open_s"].as_f64().expect("seconds");
+        eprintln!("qemu: cold {cold_s} s, from memory {warm_s} s");
+        assert!(warm_s < cold_s, "{warm_s} s from memory, {cold_s} s cold");
+        let said = lab.run(&["exec", &id, "--", "sh", "-c", "cat /dev/shm/in-memory f; date +%s"]);
+        let said = String::from_utf8_lossy(&said.stdout).into_owned();
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("now").as_secs();
+        let clock: u64 =
+            said.strip_prefix("here\nthere\n").expect("the state").trim().parse().expect("a clock");
+        assert!(now.abs_diff(clock) <= 5, "the clock says {clock}, it is {now}");
+        random.push(lab.run(&["exec", &id, "--", "head", "-c", "16", "/dev/urandom"]).stdout);
+        assert_eq!(
+            lab.run(&["open", "vm", "--snapshot", "warm", "--memory-mb", "700"]).status.code(),
+            Some(2)
+        );
+        assert!(lab.run(&["close", &id]).status.success());
+    }
+    assert_ne!(random[0], random[1], "two instances must not draw the same random numbers");
+    assert!(lab.run(&["delete", "vm", "warm"]).status.success());
+}
