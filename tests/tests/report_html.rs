@@ -161,6 +161,64 @@ fn a_full_disk_is_told() {
     assert!(!scratch.path().join("report/index.html").exists(), "the overview comes last");
 }
 
+/// `--watch`: pages while the run is going, which say how far it is and load themselves again; nothing of that once it is done,
+/// nor when the watcher is stopped.
+#[test]
+fn a_run_is_watched() {
+    let scratch = tempfile::tempdir().expect("a directory");
+    let sides = copy_of_sides(scratch.path());
+    let out = scratch.path().join("report");
+    let index = || fs::read_to_string(out.join("index.html")).unwrap_or_default();
+    let wait_for = |what: &str, holds: &dyn Fn() -> bool| {
+        let begin = std::time::Instant::now();
+        while !holds() {
+            assert!(begin.elapsed().as_secs() < 60, "{what}: {}", index());
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+    };
+    let results = sides.join("new/out/results");
+    let later = scratch.path().join("later");
+    fs::rename(&results, &later).expect("moved");
+    let watch = || {
+        let mut command = report(&sides, scratch.path(), "report");
+        command.args(["--watch", "1"]).stdout(Stdio::piped()).spawn().expect("runs")
+    };
+    let mut stopped = watch();
+    wait_for("before the first result", &|| index().contains("http-equiv=\"refresh\""));
+    fs::create_dir(&results).expect("made");
+    let names: Vec<_> =
+        fs::read_dir(&later).expect("there").map(|e| e.expect("an entry").file_name()).collect();
+    let (first, last) = names.split_at(names.len() / 2);
+    for name in first {
+        fs::copy(later.join(name), results.join(name)).expect("copied");
+    }
+    wait_for("half of it", &|| index().contains("are judged,") && index().contains("at this rate"));
+    assert!(index().contains("This page loads itself again every 5 s."));
+    tests::sh_ok(&format!("kill -TERM {}", stopped.id()), scratch.path());
+    let status = stopped.wait().expect("ends");
+    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(15), "dies of the signal");
+    assert!(index().contains("The run is still going") && !index().contains("refresh"), "{}", index());
+    assert!(!index().contains("loads itself"));
+    let mut watching = watch();
+    wait_for("again", &|| index().contains("http-equiv=\"refresh\""));
+    for name in last {
+        fs::copy(later.join(name), results.join(name)).expect("copied");
+    }
+    let mut said = String::new();
+    watching.stdout.take().expect("piped").read_to_string(&mut said).expect("text");
+    assert!(watching.wait().expect("ends").success());
+    let lines: Vec<serde_json::Value> =
+        said.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert!(lines.len() > 1, "{said}");
+    assert_eq!(lines[0]["running"], true);
+    assert!(lines[0]["progress"]["left"].as_u64() > Some(0), "{said}");
+    assert_eq!(lines.last().expect("a line")["running"], false);
+    assert!(!index().contains("refresh") && !index().contains("still going"));
+    // and it is the report that is made at once
+    assert!(report(&sides, scratch.path(), "once").status().expect("runs").success());
+    assert_eq!(index(), fs::read_to_string(scratch.path().join("once/index.html")).expect("a page"));
+}
+
 /// Pages and feeds are valid: `tidy` finds no error and no warning, `xmllint` can read the rest.
 #[test]
 fn markup_is_valid() {

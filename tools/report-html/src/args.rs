@@ -50,6 +50,10 @@ struct Args {
     /// Where the report will be found, for the links of feeds and report.md
     #[arg(long, value_name = "URL")]
     base_url: Option<String>,
+    /// Go on until no package is pending: write the report again every SECONDS while results arrive; its overview reloads itself
+    #[arg(long, value_name = "SECONDS", conflicts_with_all = ["list", "calibrate"], requires = "out",
+        value_parser = clap::value_parser!(u32).range(1..=3600))]
+    watch: Option<u32>,
     #[command(flatten)]
     manners: Manners,
 }
@@ -95,6 +99,8 @@ pub struct Config {
     pub calibrate: Option<PathBuf>,
     pub history: Vec<PathBuf>,
     pub logs: Logs,
+    /// Seconds from one look to the next.
+    pub watch: Option<u32>,
     /// Without its final slash.
     pub base_url: Option<String>,
 }
@@ -125,6 +131,7 @@ pub fn parse() -> Result<(Config, Manners)> {
         calibrate: args.calibrate,
         history: args.history,
         logs: args.logs,
+        watch: args.watch,
         base_url,
     };
     Ok((config, args.manners))

@@ -5,10 +5,19 @@ use crate::model::listing;
 use crate::model::{Extra, regressed, report};
 use crate::site::Site;
 use crate::site::write;
+use crate::watch::watch;
 use contract::report::{Report, Verdict};
 use edge::{Done, Result, out, say};
 
 pub fn run(config: Config) -> Result<Done> {
+    match config.watch {
+        Some(seconds) => watch(&config, seconds),
+        None => Ok(once(&config)?.0),
+    }
+}
+
+/// Reads, judges, writes; says how it went and whether the run is still going.
+pub fn once(config: &Config) -> Result<(Done, bool)> {
     let new_layout = layout(&config.new)?;
     let old_layout = config.old.as_deref().map(layout).transpose()?;
     // two reports into one directory come one after the other, and each reads after the one before it has written: the last
@@ -16,7 +25,7 @@ pub fn run(config: Config) -> Result<Done> {
     let site = config.out.as_deref().map(Site::open).transpose()?;
     let new = read_side(&new_layout, "new")?;
     let old = old_layout.as_ref().map(|layout| read_side(layout, "old")).transpose()?;
-    let extra = extra(&config)?;
+    let extra = extra(config)?;
     let damaged = [Some(&new), old.as_ref()].into_iter().flatten().any(|side| !side.unreadable.is_empty());
     let (report, graph) = report(new, old, &extra);
     for note in &report.notes {
@@ -29,7 +38,7 @@ pub fn run(config: Config) -> Result<Done> {
     }
     if let Some(site) = &site {
         let sides = write::Sides { new: &new_layout, old: old_layout.as_ref() };
-        write::write(&config, site, &report, &graph, &sides)?;
+        write::write(config, site, &report, &graph, &sides)?;
     }
     match config.list {
         Some(what) => {
@@ -38,7 +47,7 @@ pub fn run(config: Config) -> Result<Done> {
             }
         }
         None => {
-            out::json_line(&summary(&config, &report))?;
+            out::json_line(&summary(config, &report))?;
             say::info(format!("{} {}", report.headline, report.rest).trim_end());
         }
     }
@@ -47,7 +56,7 @@ pub fn run(config: Config) -> Result<Done> {
     } else {
         report.packages.iter().any(|entry| entry.verdict == Verdict::Failing && entry.known.is_none())
     };
-    Ok(if (config.check && bad) || damaged { Done::No } else { Done::All })
+    Ok((if (config.check && bad) || damaged { Done::No } else { Done::All }, report.running))
 }
 
 fn extra(config: &Config) -> Result<Extra> {
@@ -75,7 +84,7 @@ fn summary(config: &Config, report: &Report) -> serde_json::Value {
     let index = config.out.as_ref().map(|dir| dir.join("index.html").display().to_string());
     serde_json::json!({
         "kind": "report-summary", "v": contract::V, "headline": report.headline, "rest": report.rest, "counts": report.counts,
-        "causes": report.groups.len(), "running": report.running, "index": index,
+        "causes": report.groups.len(), "running": report.running, "progress": report.progress, "index": index,
     })
 }
 

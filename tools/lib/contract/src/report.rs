@@ -1,6 +1,6 @@
 use crate::run::{Cause, Finding, Observed, Outcome, Tests};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// `kind: "report"`: what a change broke, and why (`report.json`). `report-html` works it out from the `run` and
 /// `archived` documents of one or two sides; every page and every other output is made from it. Packages are sorted by
@@ -17,6 +17,9 @@ pub struct Report {
     pub rest: String,
     /// True when a side still has packages to run.
     pub running: bool,
+    /// How far the run is; only while it is running.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<Progress>,
     /// Start of the latest run, RFC 3339 UTC; `""` when nothing ran.
     pub newest: String,
     /// The side with the change.
@@ -46,6 +49,19 @@ impl crate::Document for Report {
     const KIND: &'static str = "report";
 }
 
+/// How far a run is, counted in runs of a package on a side.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, PartialEq)]
+pub struct Progress {
+    pub done: u64,
+    /// Still to come, as far as can be known: the old side may yet be asked about packages that fail.
+    pub left: u64,
+    /// Packages that fail on the new side so far.
+    pub failing: u64,
+    /// How long the rest takes at the rate so far; absent before two runs have begun.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_s: Option<f64>,
+}
+
 /// One side of a comparison.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
 pub struct Side {
@@ -61,10 +77,10 @@ pub struct Side {
     /// Number of packages an outcome.
     pub outcomes: BTreeMap<String, u64>,
     /// Normally one; more when the runs of this side are not all of a kind. The same holds for the next four.
-    pub catalog_ids: Vec<String>,
-    pub image_ids: Vec<String>,
-    pub versions: Vec<String>,
-    pub recipes: Vec<String>,
+    pub catalog_ids: BTreeSet<String>,
+    pub image_ids: BTreeSet<String>,
+    pub versions: BTreeSet<String>,
+    pub recipes: BTreeSet<String>,
     pub limits: Vec<BTreeMap<String, u64>>,
     /// Machines that phases ran on, and how many phases.
     pub machines: BTreeMap<String, u64>,

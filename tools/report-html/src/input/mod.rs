@@ -5,7 +5,8 @@ pub mod evidence;
 pub mod log;
 
 use crate::input::log::Log;
-use crate::model::facts::{Archive, PackageFacts, SideFacts, Totals, archive_failure};
+use crate::model::facts::{Archive, PackageFacts, SideFacts, archive_failure};
+use crate::model::sum::Sum;
 use contract::archived::{Archived, Status};
 use contract::run::{Finding, Outcome, Run};
 use contract::{Document, DocumentError};
@@ -67,9 +68,9 @@ pub fn read_side(layout: &Layout, label: &str) -> Result<SideFacts> {
         work.into_iter().map(|thread| thread.join().unwrap_or_default()).collect()
     });
     for part in parts {
-        let places = side.totals.merge(part.totals);
+        let places = side.sum.merge(part.sum);
         for (name, mut facts) in part.packages {
-            facts.limits = places.get(facts.limits).copied().unwrap_or(usize::MAX);
+            facts.limits = facts.limits.and_then(|at| places.get(at).copied());
             side.states.insert(name, facts);
         }
         side.unreadable.extend(part.unreadable);
@@ -92,7 +93,7 @@ pub fn read_side(layout: &Layout, label: &str) -> Result<SideFacts> {
                     dependencies: Vec::new(),
                     dependents: archive.dependents,
                     author: archive.author.clone(),
-                    limits: usize::MAX,
+                    limits: None,
                     image_id: String::new(),
                 };
                 side.states.insert(name, facts);
@@ -132,7 +133,7 @@ fn result_names(dir: &Path) -> Result<Vec<String>> {
 struct Part {
     packages: Vec<(String, PackageFacts)>,
     unreadable: Vec<(String, String)>,
-    totals: Totals,
+    sum: Sum,
 }
 
 fn read_part(out: &Path, names: &[String]) -> Part {
@@ -147,7 +148,7 @@ fn read_part(out: &Path, names: &[String]) -> Part {
                     None if run.packages.len() == 1 => run.packages[0].clone(),
                     None => stem.to_owned(),
                 };
-                let mut facts = PackageFacts::of(&run, &package, &mut part.totals);
+                let mut facts = PackageFacts::of(&run, &package, &mut part.sum);
                 if facts.state.outcome != Outcome::Pass && facts.state.message.is_empty() {
                     facts.state.message = telling_line(out, &run).unwrap_or_default();
                 }

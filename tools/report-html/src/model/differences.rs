@@ -22,31 +22,29 @@ pub fn between(old: &SideFacts, new: &SideFacts, changed: &BTreeSet<String>) -> 
         );
     }
     let known_packages = old.manifest.is_some() && new.manifest.is_some();
-    if differ(&old.totals.catalog_ids, &new.totals.catalog_ids) && (!known_packages || changed.is_empty()) {
+    if differ(&old.sum.side.catalog_ids, &new.sum.side.catalog_ids) && (!known_packages || changed.is_empty())
+    {
         add(
             "catalog",
             !known_packages,
             format!(
                 "the catalogs are not the same ({} and {}){}",
-                ids(&old.totals.catalog_ids),
-                ids(&new.totals.catalog_ids),
+                ids(&old.sum.side.catalog_ids),
+                ids(&new.sum.side.catalog_ids),
                 if known_packages { ", but every package in them has the same content" } else { "" }
             ),
         );
     }
     for (what, name, old, new) in [
-        ("image", "machine images", &old.totals.image_ids, &new.totals.image_ids),
-        ("version", "language versions", &old.totals.versions, &new.totals.versions),
-        ("recipe", "recipes", &old.totals.recipes, &new.totals.recipes),
+        ("image", "machine images", &old.sum.side.image_ids, &new.sum.side.image_ids),
+        ("version", "language versions", &old.sum.side.versions, &new.sum.side.versions),
+        ("recipe", "recipes", &old.sum.side.recipes, &new.sum.side.recipes),
     ] {
         if differ(old, new) {
             add(what, true, format!("the {name} are not the same (old {}, new {})", ids(old), ids(new)));
         }
     }
-    let limits = |side: &SideFacts| -> Vec<BTreeMap<String, u64>> {
-        side.totals.limits.iter().filter(|limits| !limits.is_empty()).cloned().collect()
-    };
-    let (old_limits, new_limits) = (limits(old), limits(new));
+    let (old_limits, new_limits) = (&old.sum.side.limits, &new.sum.side.limits);
     if let ([old], [new]) = (&old_limits[..], &new_limits[..]) {
         let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
         let different: Vec<String> = names
@@ -63,13 +61,13 @@ pub fn between(old: &SideFacts, new: &SideFacts, changed: &BTreeSet<String>) -> 
             add("limits", true, format!("the limits are not the same ({})", different.join("; ")));
         }
     }
-    for (side, limits) in [(old, &old_limits), (new, &new_limits)] {
-        let totals = &side.totals;
+    for side in [old, new] {
+        let sum = &side.sum.side;
         let mixed: Vec<&str> = [
-            (totals.catalog_ids.len() > 1, "catalogs"),
-            (totals.image_ids.len() > 1, "images"),
-            (totals.versions.len() > 1, "versions"),
-            (limits.len() > 1, "limits"),
+            (sum.catalog_ids.len() > 1, "catalogs"),
+            (sum.image_ids.len() > 1, "images"),
+            (sum.versions.len() > 1, "versions"),
+            (sum.limits.len() > 1, "limits"),
         ]
         .into_iter()
         .filter_map(|(mixed, what)| mixed.then_some(what))

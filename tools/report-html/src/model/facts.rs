@@ -1,4 +1,5 @@
 use crate::input::log::clean_line;
+use crate::model::sum::Sum;
 use contract::report::{Side, State};
 use contract::run::{Cause, Finding, Observed, Outcome, PhaseStatus, Run};
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,7 +13,8 @@ pub struct SideFacts {
     pub manifest: Option<BTreeMap<String, Archive>>,
     /// Result files that could not be read: path relative to the side, and why.
     pub unreadable: Vec<(String, String)>,
-    pub totals: Totals,
+    /// What is summed up over the runs of the side.
+    pub sum: Sum,
 }
 
 /// A package as one side's `run` document tells it.
@@ -24,8 +26,8 @@ pub struct PackageFacts {
     pub dependencies: Vec<String>,
     pub dependents: u64,
     pub author: Option<String>,
-    /// Index in [`Totals::limits`].
-    pub limits: usize,
+    /// Index in the side's limits; none when nothing ran, or nothing was limited.
+    pub limits: Option<usize>,
     pub image_id: String,
 }
 
@@ -44,98 +46,10 @@ pub struct Archive {
     pub findings: Vec<Finding>,
 }
 
-/// What is summed up over the runs of a side while they are read.
-#[derive(Debug, Default, Clone)]
-pub struct Totals {
-    pub catalog_ids: BTreeSet<String>,
-    pub image_ids: BTreeSet<String>,
-    pub versions: BTreeSet<String>,
-    pub recipes: BTreeSet<String>,
-    pub limits: Vec<BTreeMap<String, u64>>,
-    pub machines: BTreeMap<String, u64>,
-    pub first: String,
-    pub last: String,
-    pub wall_s: f64,
-    pub phases_s: BTreeMap<String, f64>,
-}
-
-impl Totals {
-    /// Counts a run in; gives the index of its limits. A cycle's run counts once: for its first package.
-    fn add(&mut self, run: &Run, counted: bool) -> usize {
-        insert(&mut self.catalog_ids, &run.catalog_id);
-        insert(&mut self.image_ids, &run.image_id);
-        insert(&mut self.versions, &run.version);
-        insert(&mut self.recipes, &run.recipe);
-        if !run.started.is_empty() && (self.first.is_empty() || run.started < self.first) {
-            self.first.clone_from(&run.started);
-        }
-        if run.started > self.last {
-            self.last.clone_from(&run.started);
-        }
-        if counted {
-            self.wall_s += run.wall_s.max(0.0);
-            for phase in run.phases.iter().filter(|phase| phase.status != PhaseStatus::NotRun) {
-                let seconds = phase.wall_s.max(0.0);
-                match self.phases_s.get_mut(&phase.phase) {
-                    Some(sum) => *sum += seconds,
-                    None => drop(self.phases_s.insert(phase.phase.clone(), seconds)),
-                }
-                match self.machines.get_mut(&phase.machine) {
-                    Some(times) => *times += 1,
-                    None => drop(self.machines.insert(phase.machine.clone(), 1)),
-                }
-            }
-        }
-        // nothing ran, so nothing was limited
-        if run.limits.is_empty() && matches!(run.outcome, Outcome::ArchiveFail | Outcome::DependencyFail) {
-            return usize::MAX;
-        }
-        self.limits.iter().position(|limits| *limits == run.limits).unwrap_or_else(|| {
-            self.limits.push(run.limits.clone());
-            self.limits.len() - 1
-        })
-    }
-
-    /// Joins what two threads counted; gives the new place of each of `other`'s limits.
-    pub fn merge(&mut self, other: Totals) -> Vec<usize> {
-        self.catalog_ids.extend(other.catalog_ids);
-        self.image_ids.extend(other.image_ids);
-        self.versions.extend(other.versions);
-        self.recipes.extend(other.recipes);
-        if self.first.is_empty() || (!other.first.is_empty() && other.first < self.first) {
-            self.first = other.first;
-        }
-        self.last = std::mem::take(&mut self.last).max(other.last);
-        self.wall_s += other.wall_s;
-        for (phase, seconds) in other.phases_s {
-            *self.phases_s.entry(phase).or_default() += seconds;
-        }
-        for (machine, times) in other.machines {
-            *self.machines.entry(machine).or_default() += times;
-        }
-        other
-            .limits
-            .into_iter()
-            .map(|limits| {
-                self.limits.iter().position(|known| *known == limits).unwrap_or_else(|| {
-                    self.limits.push(limits);
-                    self.limits.len() - 1
-                })
-            })
-            .collect()
-    }
-}
-
-fn insert(set: &mut BTreeSet<String>, value: &str) {
-    if !value.is_empty() && !set.contains(value) {
-        set.insert(value.to_owned());
-    }
-}
-
 impl PackageFacts {
     /// Boils a run down to what is known of `package`, one of its packages.
-    pub fn of(run: &Run, package: &str, totals: &mut Totals) -> PackageFacts {
-        let limits = totals.add(run, run.packages.first().is_none_or(|first| first == package));
+    pub fn of(run: &Run, package: &str, sum: &mut Sum) -> PackageFacts {
+        let limits = sum.add(run, run.packages.first().is_none_or(|first| first == package));
         let text = |map: &BTreeMap<String, String>| map.get(package).cloned().unwrap_or_default();
         PackageFacts {
             checksum: text(&run.checksum),
@@ -229,24 +143,15 @@ impl SideFacts {
         }
         let in_installation =
             self.manifest.as_ref().map_or(0, |all| all.values().filter(|a| a.in_installation).count());
-        let set = |set: &BTreeSet<String>| set.iter().cloned().collect();
-        Side {
-            label: self.label.clone(),
-            expected: self.expected().count() as u64,
-            results: self.states.len() as u64,
-            in_installation: in_installation as u64,
-            outcomes,
-            catalog_ids: set(&self.totals.catalog_ids),
-            image_ids: set(&self.totals.image_ids),
-            versions: set(&self.totals.versions),
-            recipes: set(&self.totals.recipes),
-            limits: self.totals.limits.iter().filter(|limits| !limits.is_empty()).cloned().collect(),
-            machines: self.totals.machines.clone(),
-            first: self.totals.first.clone(),
-            last: self.totals.last.clone(),
-            wall_s: round(self.totals.wall_s),
-            phases_s: self.totals.phases_s.iter().map(|(phase, s)| (phase.clone(), round(*s))).collect(),
-        }
+        let mut side = self.sum.side.clone();
+        side.label.clone_from(&self.label);
+        side.expected = self.expected().count() as u64;
+        side.results = self.states.len() as u64;
+        side.in_installation = in_installation as u64;
+        side.outcomes = outcomes;
+        side.wall_s = round(side.wall_s);
+        side.phases_s.values_mut().for_each(|seconds| *seconds = round(*seconds));
+        side
     }
 
     /// Packages that this side is to judge, sorted.

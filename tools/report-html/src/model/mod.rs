@@ -8,6 +8,8 @@ pub mod headline;
 pub mod known;
 pub mod listing;
 pub mod normalise;
+pub mod progress;
+pub mod sum;
 pub mod verdict;
 
 use crate::model::depend::{Graph, changed};
@@ -93,7 +95,7 @@ fn judge_all(new: &SideFacts, old: Option<&SideFacts>, extra: &Extra) -> (Report
         });
     }
     let newest =
-        [Some(new), old].into_iter().flatten().map(|side| side.totals.last.as_str()).max().unwrap_or("");
+        [Some(new), old].into_iter().flatten().map(|side| side.sum.side.last.as_str()).max().unwrap_or("");
     let report = Report {
         kind: "report".to_owned(),
         v: contract::V,
@@ -102,6 +104,7 @@ fn judge_all(new: &SideFacts, old: Option<&SideFacts>, extra: &Extra) -> (Report
         } else {
             extra.title.clone()
         },
+        progress: Some(progress::progress(new, old)),
         newest: newest.to_owned(),
         new: new.summary(),
         old: old.map(SideFacts::summary),
@@ -129,6 +132,7 @@ fn conclude(report: &mut Report, graph: &Graph, extra: &Extra) {
         }
     }
     report.running = report.counts.contains_key("pending");
+    report.progress = report.progress.filter(|_| report.running);
     report.messages = groups::message_groups(&report.packages);
     report.groups = groups;
     report.headline = headline::headline(report);
@@ -166,7 +170,7 @@ fn same_inputs(
     if old_facts.image_id.is_empty() || new_facts.image_id.is_empty() {
         return None;
     }
-    let limits = |side: &SideFacts, facts: &PackageFacts| side.totals.limits.get(facts.limits).cloned();
+    let limits = |side: &SideFacts, facts: &PackageFacts| side.sum.side.limits.get(facts.limits?).cloned();
     let (old_limits, new_limits) = (limits(old, old_facts)?, limits(new, new_facts)?);
     Some(old_facts.image_id == new_facts.image_id && old_limits == new_limits)
 }

@@ -3,6 +3,7 @@ use crate::pages::html::{Html, put};
 use crate::pages::index::capital;
 use crate::pages::{chip, duration, instant, names};
 use contract::report::{Report, Side, Verdict};
+use std::collections::BTreeSet;
 
 const MEANINGS: [(Verdict, &str); 11] = [
     (
@@ -124,6 +125,6 @@ fn about_side(h: &mut Html, side: &Side) {
     put!(h, "</dl></section>\n");
 }
 
-fn clean(values: &[String]) -> String {
+fn clean(values: &BTreeSet<String>) -> String {
     values.iter().map(|value| crate::input::log::clean_line(value)).collect::<Vec<_>>().join(", ")
 }

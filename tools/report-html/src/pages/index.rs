@@ -1,8 +1,9 @@
 use crate::input::evidence::Excerpt;
-use crate::model::headline::count;
+use crate::model::headline::{count, packages};
 use crate::model::state_phrase;
 use crate::pages::frame::{Tab, page};
 use crate::pages::html::{Html, put};
+use crate::pages::refresh;
 use crate::pages::regressions::regressions;
 use crate::pages::{duration, instant, label, names, package_link, short};
 use contract::report::{Entry, Report, Trend, Verdict};
@@ -15,7 +16,9 @@ pub fn index(
     report: &Report,
     evidence: &BTreeMap<String, (Excerpt, String)>,
     graph: Option<&Html>,
+    watch_s: Option<u32>,
 ) -> Vec<u8> {
+    let watch_s = watch_s.filter(|_| report.running);
     let mut h = Html::new();
     put!(h, "<h1>", (report.headline), "</h1>\n");
     if !report.rest.is_empty() {
@@ -24,7 +27,7 @@ pub fn index(
     stamp(&mut h, report);
     bar(&mut h, report);
     totals(&mut h, report);
-    notes(&mut h, report);
+    notes(&mut h, report, watch_s);
     if !report.groups.is_empty() {
         regressions(&mut h, report, evidence, graph);
     }
@@ -67,7 +70,11 @@ pub fn index(
             }
         }
     }
-    page(&report.title, &report.title, "", Tab::Overview, true, &h)
+    let page = page(&report.title, &report.title, "", Tab::Overview, true, &h);
+    match watch_s {
+        Some(seconds) => refresh::with(page, seconds),
+        None => page,
+    }
 }
 
 fn of(report: &Report, verdict: Verdict) -> impl Iterator<Item = &Entry> {
@@ -178,7 +185,7 @@ fn totals(h: &mut Html, report: &Report) {
     put!(h, "</ul>\n");
 }
 
-fn notes(h: &mut Html, report: &Report) {
+fn notes(h: &mut Html, report: &Report, watch_s: Option<u32>) {
     let unlike: Vec<&str> =
         report.differences.iter().filter(|d| d.unlike).map(|d| d.sentence.as_str()).collect();
     if !unlike.is_empty() {
@@ -191,18 +198,7 @@ fn notes(h: &mut Html, report: &Report) {
         }
         put!(h, "</ul></div>\n");
     }
-    if report.running {
-        let pending = count(report, Verdict::Pending);
-        let done = report.packages.len() as u64 - pending;
-        put!(
-            h,
-            "<div class=\"note calm\" role=\"note\"><strong>The run is still going.</strong> ",
-            (done),
-            " of ",
-            (report.packages.len()),
-            " packages are judged; what stands here is true of those.</div>\n"
-        );
-    }
+    running(h, report, watch_s);
     if !report.notes.is_empty() {
         put!(h, "<div class=\"note\" role=\"note\"><strong>To be looked at</strong><ul>");
         for note in report.notes.iter().take(20) {
@@ -212,6 +208,48 @@ fn notes(h: &mut Html, report: &Report) {
             put!(h, "<li>", (report.notes.len() - 20), " more in report.json.</li>");
         }
         put!(h, "</ul></div>\n");
+    }
+}
+
+/// How far the run is.
+fn running(h: &mut Html, report: &Report, watch_s: Option<u32>) {
+    let Some(progress) = report.progress else { return };
+    let all = report.packages.len() as u64;
+    put!(
+        h,
+        "<div class=\"note calm\" role=\"note\"><strong>The run is still going.</strong> ",
+        (all - count(report, Verdict::Pending)),
+        " of ",
+        (packages(all)),
+        " are judged, ",
+        (progress.failing),
+        (if progress.failing == 1 { " fails" } else { " fail" }),
+        " so far."
+    );
+    put!(
+        h,
+        "<progress max=\"",
+        (progress.done + progress.left),
+        "\" value=\"",
+        (progress.done),
+        "\" aria-label=\"runs done\"></progress>",
+        (progress.done),
+        " of ",
+        (progress.done + progress.left),
+        " runs are done"
+    );
+    if let Some(seconds) = progress.left_s.filter(|_| progress.left > 0) {
+        put!(h, "; at this rate the rest takes ", (about(seconds)));
+    }
+    put!(h, ".", (watch_s.map(refresh::sentence).unwrap_or_default()), "</div>\n");
+}
+
+/// A time that is only estimated.
+fn about(seconds: f64) -> String {
+    match seconds as u64 {
+        0..=59 => "less than a minute".to_owned(),
+        60..=5399 => format!("about {} min", (seconds / 60.0).round()),
+        _ => format!("about {:.1} h", seconds / 3600.0),
     }
 }
 

@@ -12,6 +12,7 @@ pub mod package;
 pub mod packages;
 pub mod phases;
 pub mod plots;
+pub mod refresh;
 pub mod regressions;
 
 use crate::pages::html::{Html, file_name, put};

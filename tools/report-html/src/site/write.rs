@@ -59,7 +59,7 @@ pub fn write(config: &Config, site: &Site, report: &Report, graph: &Graph, sides
     site.write("plots.html", &plots::plots(report))?;
     site.write("packages.html", &pages::packages::packages(report))?;
     let picture = picture_of::fallen(report, graph);
-    site.write("index.html", &pages::index::index(report, &evidence, picture.as_ref()))?;
+    site.write("index.html", &pages::index::index(report, &evidence, picture.as_ref(), config.watch))?;
 
     let wanted: BTreeSet<String> =
         report.packages.iter().map(|entry| format!("{}.html", file_name(&entry.package))).collect();
