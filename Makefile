@@ -9,6 +9,9 @@ BIN = target/release
 # programs the tests drive, with the Debian packages they come in
 TEST_NEEDS = git jq openssl curl=curl python3=python3 racket mandoc shellcheck cc=gcc \
 	setpriv=util-linux ip=iproute2 tidy xmllint=libxml2-utils chromium node=nodejs npm zip unzip=unzip sqlite3=sqlite3
+# machines the tests open for real; ENGINES= leaves them out, and their tests are skipped by name
+ENGINES = dockerd=docker.io runc podman sshd=openssh-server linux.uml=user-mode-linux qemu-system-x86_64=qemu-system-x86 \
+	qemu-img=qemu-utils virsh=libvirt-clients libvirtd=libvirt-daemon-system mmdebstrap mke2fs=e2fsprogs genisoimage
 
 .PHONY: help build check test ecosystem-5 demo bench install uninstall man-lint lint clean
 
@@ -30,6 +33,7 @@ check: needs test
 .PHONY: needs
 needs:
 	scripts/need $(TEST_NEEDS)
+	scripts/need --if-possible $(ENGINES)
 
 test: build
 	$(CARGO) test --release --locked --workspace --no-fail-fast
