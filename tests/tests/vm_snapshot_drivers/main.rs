@@ -7,4 +7,5 @@ mod docker;
 mod lab;
 mod qemu;
 mod ssh;
+mod ssh_trouble;
 mod suite;

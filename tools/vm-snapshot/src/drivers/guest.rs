@@ -4,7 +4,7 @@
 use super::{Request, setting};
 use crate::instance::exec::busy_file;
 use crate::state::store::{Seat, Store};
-use edge::{Context, Exit, Result};
+use edge::{Context, Exit, Failure, Result};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, PidfdFlags, Signal};
@@ -22,11 +22,22 @@ pub trait Channel {
     /// Whether the instance answers; asked when an exit code may be the channel's own.
     fn answers(&self, seat: &Seat) -> bool;
 
+    /// Why the instance does not answer; None: it does.
+    fn silence(&self, seat: &Seat) -> Option<Failure> {
+        let none = || Failure::try_again("cannot run in the machine: it does not answer");
+        (!self.answers(seat)).then(none)
+    }
+
     /// Exit codes that the channel's own troubles have, too.
     fn own_codes(&self) -> &'static [i32];
 
     /// Whether every process of the ordinary user belongs to the instance, and may be killed.
     fn is_whole_machine(&self) -> bool;
+
+    /// What ends every process of the ordinary user, run as that user, where [`Channel::is_whole_machine`].
+    fn kill_all(&self) -> &'static str {
+        "kill -9 -1"
+    }
 }
 
 /// Marks the processes of one command.
@@ -109,7 +120,7 @@ pub fn role(args: Vec<OsString>) -> ExitCode {
         .nth(2)
         .and_then(|state| Store { dir: state.to_owned() }.seat(&dir.file_name()?.to_string_lossy()));
     let channel = seat.as_ref().and_then(|seat| super::find(&seat.instance.machine.driver).ok()?.channel());
-    let (Some(seat), Some(channel)) = (seat, channel) else { return trouble("the instance is gone") };
+    let (Some(seat), Some(channel)) = (seat, channel) else { return gone("the instance is gone") };
     let parent = parent.parse().ok().and_then(Pid::from_raw);
     let watch = parent.and_then(|pid| rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok());
     let user = (!user.is_empty()).then_some(user.as_str());
@@ -119,13 +130,16 @@ pub fn role(args: Vec<OsString>) -> ExitCode {
     }
     let mut child = match channel.command(&seat, &argv, user, tty == "tty").spawn() {
         Ok(child) => child,
-        Err(error) => return trouble(&error.to_string()),
+        Err(error) => return gone(&error.to_string()),
     };
     match wait_for(&mut child, watch.as_ref()) {
-        Some(code) if channel.own_codes().contains(&code) && !channel.answers(&seat) => {
-            trouble("the machine does not answer")
+        Some(code) => {
+            let own = channel.own_codes().contains(&code);
+            match own.then(|| channel.silence(&seat)).flatten() {
+                Some(failure) => trouble(&failure),
+                None => ExitCode::from(u8::try_from(code).unwrap_or(255)),
+            }
         }
-        Some(code) => ExitCode::from(u8::try_from(code).unwrap_or(255)),
         None => {
             // nobody waits any more: end what was started
             let _ = child.kill();
@@ -137,10 +151,14 @@ pub fn role(args: Vec<OsString>) -> ExitCode {
 }
 
 /// Every exit code belongs to the command, so that trouble is told by dying of a signal; `exec` knows.
-fn trouble(what: &str) -> ExitCode {
-    edge::say::failure(&edge::Failure::try_again(format!("cannot run in the machine: {what}")));
+fn trouble(failure: &Failure) -> ExitCode {
+    edge::say::failure(failure);
     let _ = rustix::process::kill_process(rustix::process::getpid(), Signal::KILL);
     ExitCode::from(75)
+}
+
+fn gone(what: &str) -> ExitCode {
+    trouble(&Failure::try_again(format!("cannot run in the machine: {what}")))
 }
 
 /// Exit code of the channel. None: the parent is gone.
@@ -166,7 +184,7 @@ fn end(seat: &Seat, channel: &dyn Channel, tag: &str) {
         .ok()
         .filter(|busy| flock(busy, FlockOperation::NonBlockingLockExclusive).is_ok());
     if alone.is_some() && channel.is_whole_machine() {
-        run("kill -9 -1", None);
+        run(channel.kill_all(), None);
     }
     run(&format!("t=$1\n{KILL}"), Some("root"));
 }
@@ -181,7 +199,7 @@ pub fn ask(channel: &dyn Channel, seat: &Seat, script: &str) -> Option<String> {
 /// A setting that must be there.
 pub fn needed<'a>(seat: &'a Seat, name: &str) -> Result<&'a str> {
     setting(seat, name).ok_or_else(|| {
-        edge::Failure::data(format!(
+        Failure::data(format!(
             "cannot use machine \"{}\": driver \"{}\" needs the setting \"{name}\"",
             seat.instance.machine.name, seat.instance.machine.driver
         ))

@@ -131,6 +131,11 @@ pub fn setting<'a>(seat: &'a Seat, name: &str) -> Option<&'a str> {
     seat.instance.machine.settings.get(name)?.as_str()
 }
 
+/// A setting of the machine that is a whole number, not negative.
+pub fn setting_number(seat: &Seat, name: &str) -> Option<u64> {
+    seat.instance.machine.settings.get(name)?.as_u64()
+}
+
 /// A setting of the machine that is a list of texts.
 pub fn setting_list(seat: &Seat, name: &str) -> Vec<String> {
     let list = seat.instance.machine.settings.get(name).and_then(serde_json::Value::as_array);

@@ -143,6 +143,18 @@ pub fn role(state: &str, id: &str) -> ExitCode {
     ExitCode::SUCCESS
 }
 
+/// For drivers that wait while they start an instance, in the keeper: fails when `open`, which waits for that, is gone.
+pub fn caller_waits() -> Result<()> {
+    let mut fds = [PollFd::from_borrowed_fd(rustix::stdio::stdin(), PollFlags::IN)];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    let gone = poll(&mut fds, Some(&now)).is_ok() && fds[0].revents().intersects(PollFlags::HUP);
+    if gone {
+        Err(Failure::try_again("cannot open the machine: nobody waits for it any more"))
+    } else {
+        Ok(())
+    }
+}
+
 fn say(caller: &mut UnixStream, reply: &Reply) {
     let mut line = serde_json::to_vec(reply).unwrap_or_default();
     line.push(b'\n');
