@@ -2,7 +2,8 @@
 //! too, so that opening one does not boot. Commands go in by ssh.
 //!
 //! Settings: `image` (qcow2), `kernel`, `initrd`, `append`, `identity` (private key), `known_hosts` (where the machine is
-//! called `vm`), all files relative to the document; `accel` (`tcg`, the default, or `kvm`), `boot_timeout_s`.
+//! called `vm`), `seed` (of cloud-init: an image or a directory), all files relative to the document; `login`, `user`, `accel`
+//! (`tcg` or `kvm`; default: KVM where it is proved), `boot_timeout_s`.
 
 use super::guest::{self, Channel};
 use super::{Driver, Request, Running, check_settings};
@@ -22,17 +23,32 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+mod accel;
 mod monitor;
 mod plan;
 
+use accel::Accel;
 use monitor::Monitor;
-use plan::{base, file, memory, noted_port, qemu_args, size, target};
+use plan::{base, become_user, file, login, memory, noted_port, qemu_args, size, target, user};
 
 pub struct Qemu;
 
+/// Settings that name a file.
+const FILES: [&str; 6] = ["image", "kernel", "initrd", "identity", "known_hosts", "seed"];
+const SETTINGS: [&str; 11] = [
+    "image",
+    "kernel",
+    "initrd",
+    "identity",
+    "known_hosts",
+    "seed",
+    "append",
+    "accel",
+    "boot_timeout_s",
+    "login",
+    "user",
+];
 const WORK_DIR: &str = "/work";
-const USER: &str = "racket";
-const HOME: &str = "/home/racket";
 const BOOT_TIMEOUT_S: u64 = 120;
 /// Mixes its argument into the kernel's random numbers and makes it use them at once (RNDRESEEDCRNG): a mere write has an
 /// effect only at the next reseed, up to a minute later, and until then all instances draw the same numbers.
@@ -45,11 +61,11 @@ fn free_port() -> io::Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
-fn spawn(seat: &Seat, port: u16) -> Result<Child> {
+fn spawn(seat: &Seat, port: u16, accel: Accel) -> Result<Child> {
     let log = File::create(seat.dir.join("qemu.log"))
         .context(Exit::CantCreate, || "cannot write qemu.log".to_owned())?;
     let mut command = Command::new("qemu-system-x86_64");
-    command.args(qemu_args(seat, port)).current_dir(&seat.dir).stdin(Stdio::null());
+    command.args(qemu_args(seat, port, accel)).current_dir(&seat.dir).stdin(Stdio::null());
     command.stdout(Stdio::null()).stderr(log);
     // a keeper that is killed takes its machine along
     before_exec(&mut command, || Ok(rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?));
@@ -61,13 +77,13 @@ fn spawn(seat: &Seat, port: u16) -> Result<Child> {
 
 impl Qemu {
     /// Starts qemu and waits until a command can be run.
-    fn begin(&self, seat: &Seat) -> Result<(Child, u16)> {
+    fn begin(&self, seat: &Seat, accel: Accel) -> Result<(Child, u16)> {
         let name = &seat.instance.machine.name;
         let mut tries = 0;
         loop {
             tries += 1;
             let port = free_port().context(Exit::TryAgain, || "cannot find a free port".to_owned())?;
-            let mut child = spawn(seat, port)?;
+            let mut child = spawn(seat, port, accel)?;
             match self.wait_until_up(seat, &mut child, port) {
                 Ok(()) => return Ok((child, port)),
                 Err(failure) => {
@@ -122,10 +138,12 @@ impl Qemu {
         // without a route an attempt fails at once instead of waiting for an answer that never comes
         let cut = if seat.instance.machine.network == Network::None { "ip route del default; " } else { "" };
         let script = format!(
-            "{cut}date -s @{now} >/dev/null; perl -e '{RESEED}' {seed} || echo {seed} >/dev/urandom; mkdir -p {WORK_DIR} && chown {USER} {WORK_DIR} && echo up"
+            "{cut}date -s @{now} >/dev/null; perl -e '{RESEED}' {seed} || echo {seed} >/dev/urandom; mkdir -p {WORK_DIR} /share && chown {} {WORK_DIR} && chown {} /share && echo up",
+            user(seat),
+            login(seat)
         );
         loop {
-            let said = match target.connect(&script, &seat.dir.join("ssh.log"))? {
+            let said = match target.connect(&as_root(seat, &script), &seat.dir.join("ssh.log"))? {
                 Ok(()) => return Ok(()),
                 Err(said) => said,
             };
@@ -154,18 +172,20 @@ impl Qemu {
     }
 }
 
+/// A script that runs as root, whoever ssh lets in.
+fn as_root(seat: &Seat, script: &str) -> String {
+    match login(seat) {
+        "root" => script.to_owned(),
+        _ => format!("exec sudo -n sh -c '{}'", script.replace('\'', "'\\''")),
+    }
+}
+
 impl Channel for Qemu {
-    fn command(&self, seat: &Seat, argv: &[OsString], user: Option<&str>, tty: bool) -> Command {
+    fn command(&self, seat: &Seat, argv: &[OsString], name: Option<&str>, tty: bool) -> Command {
         let target = target(seat, noted_port(seat));
-        match user {
-            Some("root") => target.command(argv, tty),
-            _ => {
-                let down = ["setpriv", "--reuid", USER, "--regid", USER, "--init-groups", "--"];
-                let words: Vec<OsString> =
-                    down.iter().map(OsString::from).chain(argv.iter().cloned()).collect();
-                target.command(&words, tty)
-            }
-        }
+        let mut words = become_user(seat, name.unwrap_or_else(|| user(seat)));
+        words.extend(argv.iter().cloned());
+        target.command(&words, tty)
     }
 
     fn answers(&self, seat: &Seat) -> bool {
@@ -187,14 +207,12 @@ impl Driver for Qemu {
     }
 
     fn identify(&self, seat: &Seat) -> Result<String> {
-        let known =
-            ["image", "kernel", "initrd", "append", "identity", "known_hosts", "accel", "boot_timeout_s"];
-        check_settings(seat, &known)?;
+        check_settings(seat, &SETTINGS)?;
         for name in ["image", "identity"] {
             guest::needed(seat, name)?;
         }
         let mut identity = String::new();
-        for name in ["image", "kernel", "initrd", "identity", "known_hosts"] {
+        for name in FILES {
             let Some(path) = file(seat, name) else { continue };
             let meta = fs::metadata(&path).map_err(|error| {
                 Failure::unavailable(format!("cannot find {name} \"{}\": {error}", path.display()))
@@ -202,12 +220,17 @@ impl Driver for Qemu {
             })?;
             identity.push_str(&format!("{name} {} {:?}\n", meta.len(), meta.modified().ok()));
         }
+        accel::choose(seat)?;
         Ok(identity)
     }
 
     fn start(&self, seat: &Seat) -> Result<Running> {
+        let mut accel = accel::choose(seat)?;
         if let Some(memory) = memory(seat) {
-            let taken = fs::read_to_string(memory.with_file_name("size")).unwrap_or_default();
+            let note = |name: &str| fs::read_to_string(memory.with_file_name(name)).unwrap_or_default();
+            // a memory holds the state of a processor that only its own accelerator has
+            accel = Accel::from_name(&note("accel")).unwrap_or(accel);
+            let taken = note("size");
             if taken != size(seat) {
                 return Err(Failure::usage(format!(
                     "cannot open machine \"{}\" with {}: the memory of its snapshot was taken with {taken}",
@@ -233,7 +256,7 @@ impl Driver for Qemu {
                     .detail("qemu-img", String::from_utf8_lossy(&made.stderr).trim()));
             }
         }
-        let (mut child, port) = self.begin(seat)?;
+        let (mut child, port) = self.begin(seat, accel)?;
         let target = target(seat, port);
         for mount in &seat.instance.mounts {
             if let Err(failure) = target.send(mount) {
@@ -254,7 +277,7 @@ impl Driver for Qemu {
             target.disconnect();
         };
         Ok(Running {
-            note: json!({"port": port}),
+            note: json!({"port": port, "accel": accel.name()}),
             watch: rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).ok(),
             tick: None,
             end: Box::new(end),
@@ -268,14 +291,15 @@ impl Driver for Qemu {
 
     fn enter(&self, seat: &Seat, request: &Request) -> Result<Command> {
         let home = match request.user.as_deref() {
-            None | Some(USER) => HOME,
-            Some("root") => "/root",
-            Some(user) => {
-                return Err(Failure::usage(format!("cannot run as \"{user}\": no such user in the machine"))
-                    .detail("users", "root, racket"));
+            Some("root") => "/root".to_owned(),
+            name if name.is_none_or(|name| name == user(seat)) => format!("/home/{}", user(seat)),
+            name => {
+                let name = name.unwrap_or_default();
+                return Err(Failure::usage(format!("cannot run as \"{name}\": no such user in the machine"))
+                    .detail("users", format!("root, {}", user(seat))));
             }
         };
-        guest::enter(seat, request, home, &self.work_dir(seat))
+        guest::enter(seat, request, &home, &self.work_dir(seat))
     }
 
     fn usage(&self, seat: &Seat, usage: &mut Usage) {
@@ -330,6 +354,8 @@ impl Driver for Qemu {
         let freeze = || {
             fs::create_dir(&new)?;
             fs::write(new.join("size"), size(seat))?;
+            let accel = seat.running().and_then(|note| note["accel"].as_str().map(str::to_owned));
+            fs::write(new.join("accel"), accel.unwrap_or_default())?;
             let mut monitor = Monitor::connect(&seat.dir)?;
             monitor.run("stop", json!({}))?;
             let shown = new.join("memory").display().to_string().replace('\'', "'\\''");

@@ -1,5 +1,6 @@
 //! What a virtual machine is started with, as data: the whole command line.
 
+use super::accel::Accel;
 use crate::drivers::setting;
 use crate::drivers::ssh::{self, Target};
 use crate::state::store::Seat;
@@ -8,6 +9,8 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 const DEFAULT_MEMORY_MB: u64 = 1024;
+const APPEND: &str = "console=ttyS0 root=/dev/vda rw quiet net.ifnames=0";
+const USER: &str = "racket";
 
 pub(super) fn file(seat: &Seat, name: &str) -> Option<PathBuf> {
     setting(seat, name).map(|file| seat.instance.base_dir.join(file))
@@ -26,12 +29,16 @@ pub(super) fn memory(seat: &Seat) -> Option<PathBuf> {
     seat.instance.layers.first().map(|layer| layer.join("memory")).filter(|file| file.exists())
 }
 
-/// The whole command line. The working directory of qemu is that of the instance.
-pub(super) fn qemu_args(seat: &Seat, port: u16) -> Vec<OsString> {
+/// Memory of the machine, MiB.
+pub(super) fn memory_mb(seat: &Seat) -> u64 {
     let machine = &seat.instance.machine;
-    let accel = setting(seat, "accel").unwrap_or("tcg");
+    if machine.memory_mb > 0 { machine.memory_mb } else { DEFAULT_MEMORY_MB }
+}
+
+/// The whole command line. The working directory of qemu is that of the instance.
+pub(super) fn qemu_args(seat: &Seat, port: u16, accel: Accel) -> Vec<OsString> {
+    let machine = &seat.instance.machine;
     let restrict = if machine.network == Network::None { "on" } else { "off" };
-    let memory_mb = if machine.memory_mb > 0 { machine.memory_mb } else { DEFAULT_MEMORY_MB };
     let mut args: Vec<OsString> = [
         "-nodefaults",
         "-no-user-config",
@@ -39,11 +46,11 @@ pub(super) fn qemu_args(seat: &Seat, port: u16) -> Vec<OsString> {
         "none",
         "-no-reboot",
         "-machine",
-        &format!("q35,usb=off,vmport=off,smbus=off,sata=off,accel={accel}"),
+        &format!("q35,usb=off,vmport=off,smbus=off,sata=off,accel={}", accel.name()),
         "-cpu",
-        if accel == "kvm" { "host" } else { "max" },
+        if accel == Accel::Kvm { "host" } else { "max" },
         "-m",
-        &format!("{memory_mb}M"),
+        &format!("{}M", memory_mb(seat)),
         "-smp",
         &machine.cpus.max(1).to_string(),
         // no fsync: nobody needs the disk of an instance after a crash of the host
@@ -68,11 +75,19 @@ pub(super) fn qemu_args(seat: &Seat, port: u16) -> Vec<OsString> {
     let mut option = |name: &str, value: OsString| args.extend([name.into(), value]);
     if let Some(kernel) = file(seat, "kernel") {
         option("-kernel", kernel.into());
-        let append = setting(seat, "append").unwrap_or("console=ttyS0 root=/dev/vda rw quiet net.ifnames=0");
+        let append = setting(seat, "append").unwrap_or(APPEND);
         option("-append", append.into());
     }
     if let Some(initrd) = file(seat, "initrd") {
         option("-initrd", initrd.into());
+    }
+    if let Some(seed) = file(seat, "seed") {
+        // a directory becomes the file system that cloud-init looks for
+        let mut drive = OsString::from("if=none,id=seed,readonly=on,");
+        drive.push(if seed.is_dir() { "driver=vvfat,label=CIDATA,dir=" } else { "format=raw,file=" });
+        drive.push(seed.to_string_lossy().replace(',', ",,"));
+        option("-drive", drive);
+        option("-device", "virtio-blk-pci,drive=seed".into());
     }
     if memory(seat).is_some() {
         option("-incoming", "defer".into());
@@ -82,16 +97,34 @@ pub(super) fn qemu_args(seat: &Seat, port: u16) -> Vec<OsString> {
 
 /// What must be the same when a memory is to fit.
 pub(super) fn size(seat: &Seat) -> String {
-    let machine = &seat.instance.machine;
-    let memory_mb = if machine.memory_mb > 0 { machine.memory_mb } else { DEFAULT_MEMORY_MB };
-    format!("{memory_mb} MiB and {} processors", machine.cpus.max(1))
+    format!("{} MiB and {} processors", memory_mb(seat), seat.instance.machine.cpus.max(1))
+}
+
+/// Whom ssh lets in: root, unless the image (a Vagrant box, say) has another user for that, who may use sudo.
+pub(super) fn login(seat: &Seat) -> &str {
+    setting(seat, "login").unwrap_or("root")
+}
+
+/// The ordinary user of the machine.
+pub(super) fn user(seat: &Seat) -> &str {
+    setting(seat, "user").unwrap_or(USER)
+}
+
+/// The words before a command that is to run as `name`; none when that is who ssh lets in.
+pub(super) fn become_user(seat: &Seat, name: &str) -> Vec<OsString> {
+    let words: &[&str] = match login(seat) {
+        login if login == name => &[],
+        "root" => &["setpriv", "--reuid", name, "--regid", name, "--init-groups", "--"],
+        _ => &["sudo", "-n", "-u", name, "--"],
+    };
+    words.iter().map(OsString::from).collect()
 }
 
 pub(super) fn target(seat: &Seat, port: u16) -> Target {
     Target {
         host: "127.0.0.1".to_owned(),
         port: Some(port.into()),
-        user: Some("root".to_owned()),
+        user: Some(login(seat).to_owned()),
         identity: file(seat, "identity"),
         known_hosts: file(seat, "known_hosts"),
         options: ["HostKeyAlias=vm", "KexAlgorithms=curve25519-sha256"].map(str::to_owned).to_vec(),
@@ -112,7 +145,8 @@ mod tests {
         let seat = crate::state::store::example(
             r#"{"name": "m", "driver": "qemu", "image": "base.qcow2", "kernel": "k", "identity": "key", "cpus": 2}"#,
         );
-        let args: Vec<String> = qemu_args(&seat, 2222).iter().map(|arg| arg.display().to_string()).collect();
+        let args: Vec<String> =
+            qemu_args(&seat, 2222, Accel::Tcg).iter().map(|arg| arg.display().to_string()).collect();
         let after = |name: &str| {
             let at = args.iter().position(|arg| arg == name).expect("an option");
             args[at + 1].clone()
