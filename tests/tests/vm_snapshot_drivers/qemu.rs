@@ -2,19 +2,28 @@
 
 use crate::lab::{Lab, missing};
 use std::path::PathBuf;
+use std::process::Command;
 
-/// Needs an image: `scripts/make-image DIR`, then `DOWNSTREAM_IMAGE=DIR`. Emulated, so that it runs anywhere; slow.
-fn qemu_lab(test: &str) -> Option<Lab> {
-    if missing(test, &["qemu-system-x86_64", "qemu-img", "ssh"]) {
+/// The image of `DOWNSTREAM_IMAGE` (made by `scripts/make-image`), or a small one of programs of this host, made once.
+fn image() -> Option<PathBuf> {
+    if let Some(image) = std::env::var_os("DOWNSTREAM_IMAGE").map(PathBuf::from) {
+        return Some(image);
+    }
+    let dir = tests::bin_dir().parent().expect("target").join("small-image");
+    let made = Command::new(tests::root().join("scripts/image/small")).arg(&dir).output().expect("sh");
+    if !made.status.success() {
+        tests::skip("qemu", &format!("no image: {}", String::from_utf8_lossy(&made.stderr).trim()));
         return None;
     }
-    let Some(image) = std::env::var_os("DOWNSTREAM_IMAGE").map(PathBuf::from) else {
-        eprintln!(
-            "skipped: qemu: no image; scripts/make-image DIR makes one, and DOWNSTREAM_IMAGE=DIR names it"
-        );
+    Some(dir)
+}
+
+fn qemu_lab(test: &str) -> Option<Lab> {
+    if missing(test, &["qemu-system-x86_64", "qemu-img", "ssh", "sshd"]) {
         return None;
-    };
-    let image = image.canonicalize().expect("DOWNSTREAM_IMAGE").display().to_string();
+    }
+    let image = image()?;
+    let image = image.canonicalize().expect("an image").display().to_string();
     let machine = |name: &str, kernel: &str, identity: &str| {
         format!(
             r#"{{"name":"{name}","driver":"qemu","image":"{image}/base.qcow2","kernel":"{image}/{kernel}","initrd":"{image}/initrd.gz",
