@@ -11,7 +11,7 @@ TEST_NEEDS = git jq openssl curl=curl python3=python3 racket mandoc shellcheck c
 	setpriv=util-linux ip=iproute2 tidy xmllint=libxml2-utils chromium node=nodejs npm zip unzip=unzip sqlite3=sqlite3
 # machines the tests open for real; ENGINES= leaves them out, and their tests are skipped by name
 ENGINES = dockerd=docker.io runc podman sshd=openssh-server linux.uml=user-mode-linux qemu-system-x86_64=qemu-system-x86 \
-	qemu-img=qemu-utils virsh=libvirt-clients libvirtd=libvirt-daemon-system mmdebstrap mke2fs=e2fsprogs genisoimage
+	qemu-img=qemu-utils busybox=busybox-static modprobe=kmod cpio virsh=libvirt-clients libvirtd=libvirt-daemon-system mmdebstrap mke2fs=e2fsprogs genisoimage
 
 .PHONY: help build check test ecosystem-5 demo bench install uninstall man-lint lint clean
 

@@ -10,7 +10,7 @@ fn docker() {
         return;
     }
     let mut lab = Lab::new(
-        r#"{"name":"box","driver":"docker","image":"small","memory_mb":256},
+        r#"{"name":"box","driver":"docker","image":"small","memory_mb":256,"disk_mb":512,"processes":100},
            {"name":"none","driver":"docker","image":"no-such-image"},
            {"name":"gone","driver":"docker","image":"x","engine":"no-such-engine"}"#,
     );
@@ -67,8 +67,9 @@ fn podman() {
     if missing("podman", &["podman", "runc"]) {
         return;
     }
-    let mut lab =
-        Lab::new(r#"{"name":"box","driver":"docker","engine":"podman","image":"small","memory_mb":256}"#);
+    let mut lab = Lab::new(
+        r#"{"name":"box","driver":"docker","engine":"podman","image":"small","memory_mb":256,"disk_mb":512,"processes":100}"#,
+    );
     let path = lab.path();
     // a store of its own; runc and plain groups, because crun does not start on hosts with both versions of groups
     tests::sh_ok(

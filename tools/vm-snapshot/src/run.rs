@@ -25,7 +25,8 @@ pub fn run(config: Config) -> Result<Done> {
         }
         Command::Create { machine } => standing::create(&store, &load()?, &machine)?,
         Command::List { machine: Some(machine), tree: true } => {
-            out::bytes(snapshots::tree(&snapshots::list(&store, &machine)).as_bytes())?;
+            let instances = crate::state::list::standing(&store, &machine);
+            out::bytes(snapshots::tree(&snapshots::list(&store, &machine), &instances).as_bytes())?;
         }
         Command::List { machine, tree: _ } => crate::state::list::list(&store, load, machine.as_deref())?,
         Command::CopyIn { id, from, to } => crate::instance::copy::copy_in(&store, &id, &from, &to)?,

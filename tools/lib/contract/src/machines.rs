@@ -58,9 +58,16 @@ pub struct Machine {
     /// How many instances may be open at once; 0 or absent: no limit.
     #[serde(default)]
     pub pool: u32,
+    /// Days after which an image or a snapshot is told to be old; 0: never.
+    #[serde(default = "default_old_after_days")]
+    pub old_after_days: u32,
     /// Settings of the driver (`root`, `image`, `host`, …): see vm-snapshot(1). One that it does not know is refused.
     #[serde(flatten)]
     pub settings: BTreeMap<String, serde_json::Value>,
+}
+
+fn default_old_after_days() -> u32 {
+    90
 }
 
 fn default_driver() -> String {

@@ -30,6 +30,11 @@ pub trait Driver: Sync {
     /// a text that changes when the machine changes.
     fn identify(&self, seat: &Seat) -> Result<String>;
 
+    /// When the image of the bare machine was made, where it has one.
+    fn image_made(&self, _seat: &Seat) -> Option<jiff::Timestamp> {
+        None
+    }
+
     /// Runs in the keeper: makes the instance and returns when it is ready for commands.
     fn start(&self, seat: &Seat) -> Result<Running>;
 

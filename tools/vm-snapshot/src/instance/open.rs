@@ -40,6 +40,11 @@ pub fn begin(
     let machine = with_limits(loaded.find(name)?, options);
     store.sweep();
     let (seat, lock) = claim(store, loaded, machine, options)?;
+    if say::verbosity() > 0
+        && let Some(old) = crate::state::age::of_start(store, &seat)
+    {
+        say::detail(old);
+    }
     let started = keeper::start(store, &seat, lock)?;
     Ok((seat, started, begun.elapsed()))
 }

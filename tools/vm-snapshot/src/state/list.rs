@@ -1,9 +1,9 @@
 //! What there is: machines, their snapshots, their instances. JSON Lines.
 
 use crate::state::machines::Loaded;
-use crate::state::snapshots;
 use crate::state::store::Store;
-use edge::{Result, out};
+use crate::state::{age, snapshots};
+use edge::{Result, out, say};
 use serde_json::json;
 
 /// Machines of the document; or the snapshots and instances of one machine.
@@ -23,8 +23,21 @@ pub fn list(store: &Store, load: impl Fn() -> Result<Loaded>, machine: Option<&s
             }
         }
         Some(name) => {
+            // it may be gone from the document, or the document from its place
+            let machine = load().ok().and_then(|loaded| loaded.find(name).ok());
             for snapshot in snapshots::list(store, name) {
                 out::json_line(&snapshot)?;
+                let old =
+                    age::of_snapshot(&snapshot.created).zip(machine.as_ref()).and_then(|(days, machine)| {
+                        age::told(
+                            &format!("snapshot \"{}\" of machine \"{name}\"", snapshot.name),
+                            days,
+                            machine,
+                        )
+                    });
+                if let Some(old) = old {
+                    say::warning(old, None);
+                }
             }
             for id in instances(name) {
                 if let Some(seat) = store.seat(&id) {
@@ -38,4 +51,13 @@ pub fn list(store: &Store, load: impl Fn() -> Result<Loaded>, machine: Option<&s
         }
     }
     Ok(())
+}
+
+/// The open instances of a machine, each with the snapshot it stands on.
+pub fn standing(store: &Store, machine: &str) -> Vec<(String, Option<String>)> {
+    let seats = store.living_ids().into_iter().filter_map(|id| store.seat(&id));
+    seats
+        .filter(|seat| seat.instance.machine.name == machine)
+        .map(|seat| (seat.instance.id, seat.instance.snapshot))
+        .collect()
 }

@@ -126,21 +126,32 @@ pub fn collect_garbage(store: &Store, machine: &str) {
     }
 }
 
-/// The snapshots as a tree, two spaces a level.
-pub fn tree(snapshots: &[Snapshot]) -> String {
-    fn below(snapshots: &[Snapshot], parent: Option<&str>, depth: usize, text: &mut String) {
+/// The snapshots as a tree, two spaces a level, with the open instances (id and what it stands on) where they stand.
+pub fn tree(snapshots: &[Snapshot], instances: &[(String, Option<String>)]) -> String {
+    fn below(
+        snapshots: &[Snapshot],
+        instances: &[(String, Option<String>)],
+        parent: Option<&str>,
+        depth: usize,
+        text: &mut String,
+    ) {
+        for (id, _) in instances.iter().filter(|(_, on)| {
+            on.as_deref().filter(|name| snapshots.iter().any(|other| other.name == *name)) == parent
+        }) {
+            text.push_str(&format!("{}{id} (open)\n", "  ".repeat(depth)));
+        }
         for snapshot in snapshots.iter().filter(|snapshot| {
             let known = |name: &str| snapshots.iter().any(|other| other.name == name);
             snapshot.parent.as_deref().filter(|name| known(name)) == parent
         }) {
             text.push_str(&format!("{}{}\n", "  ".repeat(depth), snapshot.name));
             if depth < 64 {
-                below(snapshots, Some(&snapshot.name), depth + 1, text);
+                below(snapshots, instances, Some(&snapshot.name), depth + 1, text);
             }
         }
     }
     let mut text = String::new();
-    below(snapshots, None, 0, &mut text);
+    below(snapshots, instances, None, 0, &mut text);
     text
 }
 
@@ -166,6 +177,8 @@ mod tests {
             snapshot("c", Some("gone")),
             snapshot("d", Some("b")),
         ];
-        assert_eq!(tree(&all), "a\n  b\n    d\nc\n");
+        assert_eq!(tree(&all, &[]), "a\n  b\n    d\nc\n");
+        let open = [("m-1".to_owned(), Some("a".to_owned())), ("m-2".to_owned(), None)];
+        assert_eq!(tree(&all, &open), "m-2 (open)\na\n  m-1 (open)\n  b\n    d\nc\n");
     }
 }

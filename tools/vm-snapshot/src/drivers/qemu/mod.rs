@@ -224,6 +224,10 @@ impl Driver for Qemu {
         Ok(identity)
     }
 
+    fn image_made(&self, seat: &Seat) -> Option<jiff::Timestamp> {
+        jiff::Timestamp::try_from(fs::metadata(file(seat, "image")?).ok()?.modified().ok()?).ok()
+    }
+
     fn start(&self, seat: &Seat) -> Result<Running> {
         let mut accel = accel::choose(seat)?;
         if let Some(memory) = memory(seat) {

@@ -80,26 +80,30 @@ fn outside(dir: &Path, parent: Option<i32>, job: &Job) -> io::Result<u8> {
     if rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get()) != parent {
         return Ok(1);
     }
+    attended(entrances, |lifeline, entrances| {
+        between(&note, &init, lifeline, entrances, job)
+            .unwrap_or_else(|error| machine_trouble("process namespace", &error))
+    })
+}
+
+/// Forks. The child ends with the code that `inside` gives, and can see by the pipe it gets whether this process still is
+/// there; this process waits for it and then ends like it.
+fn attended(entrances: Vec<File>, inside: impl FnOnce(&OwnedFd, Vec<File>) -> u8) -> io::Result<u8> {
     let (lifeline, held) = io::pipe()?;
     match fork()? {
         Fork::Child => {
             drop(held);
-            let code = between(&note, &init, &lifeline.into(), entrances, job)
-                .unwrap_or_else(|error| machine_trouble("process namespace", &error));
-            std::process::exit(code.into())
+            std::process::exit(inside(&lifeline.into(), entrances).into())
         }
         Fork::Parent(pid) => {
             drop((lifeline, entrances));
             let code = outcome(pid)?;
             drop(held);
-            match code {
-                Some(code) => Ok(code),
-                None => {
-                    // killed under the command: `exec` says so
-                    rustix::process::kill_process(rustix::process::getpid(), Signal::KILL)?;
-                    Ok(75)
-                }
+            if code.is_none() {
+                // killed under the command: `exec` says so
+                rustix::process::kill_process(rustix::process::getpid(), Signal::KILL)?;
             }
+            Ok(code.unwrap_or(75))
         }
     }
 }
@@ -113,29 +117,12 @@ fn between(
 ) -> io::Result<u8> {
     die_with_parent(lifeline)?;
     unshare(UnshareFlags::NEWPID)?;
-    let (lifeline, held) = io::pipe()?;
-    match fork()? {
-        Fork::Child => {
-            drop(held);
-            let code = die_with_parent(&lifeline.into()).and_then(|()| join(note, init));
-            if let Err(error) = code {
-                machine_trouble("mounts", &error);
-            }
-            std::process::exit(command(entrances, &note.watched, job).into())
+    attended(entrances, |lifeline, entrances| {
+        if let Err(error) = die_with_parent(lifeline).and_then(|()| join(note, init)) {
+            machine_trouble("mounts", &error);
         }
-        Fork::Parent(pid) => {
-            drop((lifeline, entrances));
-            let code = outcome(pid)?;
-            drop(held);
-            match code {
-                Some(code) => Ok(code),
-                None => {
-                    let _ = rustix::process::kill_process(rustix::process::getpid(), Signal::KILL);
-                    Ok(75)
-                }
-            }
-        }
-    }
+        command(entrances, &note.watched, job)
+    })
 }
 
 /// Exit code of a child. None: it was killed.

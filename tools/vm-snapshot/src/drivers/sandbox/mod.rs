@@ -27,6 +27,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
+pub use disk::look as look_at_disk;
 pub use enter::role as enter_role;
 
 pub struct Sandbox;

@@ -3,31 +3,30 @@
 //! Settings: `image` (what the bare machine is), `engine` (`docker` by default; `podman`, or a path), `user` (whom commands
 //! run as; default `racket` if the image has that user, else the image's own).
 
+mod plan;
+
 use super::guest::{self, Channel};
-use super::{Driver, Request, Running, check_settings, setting};
+use super::sandbox::look_at_disk;
+use super::{Driver, Request, Running, Tick, check_settings, setting};
 use crate::state::store::Seat;
 use contract::machines::Network;
 use contract::testbed::Usage;
 use edge::{Exit, Failure, Result};
 use std::ffi::OsString;
 use std::fs;
-use std::path::Path;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use plan::{Keeping, LABEL, container, create_args, texts};
 
 pub struct Docker;
 
-/// Process 1 of a container: buries orphans, and goes on when all others are killed.
-const PROCESS_1: &str = "while :; do sleep 1000000 & wait; done";
 const WORK_DIR: &str = "/work";
-/// Label of everything that belongs to an instance.
-const LABEL: &str = "vm-snapshot";
 
 fn engine(seat: &Seat) -> &str {
     setting(seat, "engine").unwrap_or("docker")
-}
-
-fn container(seat: &Seat) -> String {
-    format!("vm-snapshot-{}", seat.instance.id)
 }
 
 /// The image that an instance starts from: that of its snapshot, or of the machine.
@@ -42,40 +41,67 @@ fn image(seat: &Seat) -> Result<String> {
     }
 }
 
-/// The whole command line that makes a container.
-fn create_args(seat: &Seat, image: &str) -> Vec<String> {
-    let machine = &seat.instance.machine;
-    let mut args: Vec<String> = ["create", "--name"].map(str::to_owned).to_vec();
-    args.push(container(seat));
-    args.push(format!("--label={LABEL}={}", seat.instance.id));
-    // process 1 sleeps and ignores TERM; without this, stopping it takes the engine ten seconds
-    args.extend(
-        ["--stop-signal=KILL", "--hostname=sandbox", "--user=root", "--entrypoint=/bin/sh"]
-            .map(str::to_owned),
-    );
-    args.push("--security-opt=no-new-privileges".to_owned());
-    if machine.network == Network::None {
-        args.push("--network=none".to_owned());
-    } else {
-        args.push("--network=host".to_owned());
+/// Makes the container, with a disk limit as good as it can be had.
+fn create(seat: &Seat, what: &str) -> Result<Keeping> {
+    let image = image(seat)?;
+    let make = |keeping| must(seat, what, &create_args(seat, &image, keeping));
+    if seat.instance.machine.disk_mb == 0 {
+        return make(Keeping::None).map(|_| Keeping::None);
     }
-    if machine.memory_mb > 0 {
-        args.push(format!("--memory={}m", machine.memory_mb));
-        args.push(format!("--memory-swap={}m", machine.memory_mb));
+    match make(Keeping::Engine) {
+        Ok(_) => Ok(Keeping::Engine),
+        // whatever it was, the other try tells
+        Err(_) => make(Keeping::Watched).map(|_| Keeping::Watched),
     }
-    if machine.cpus > 0 {
-        args.push(format!("--cpus={}", machine.cpus));
+}
+
+/// Starts the container and waits until its process 1 says who the user is and where at home.
+fn begin(seat: &Seat, what: &str) -> Result<(String, String)> {
+    let cannot = |error: std::io::Error| Failure::try_again(format!("cannot {what}: {error}"));
+    let mut child = Command::new(engine(seat))
+        .args(["start", "--attach", &container(seat)])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(cannot)?;
+    let mut said = String::new();
+    if let Some(stdout) = child.stdout.take() {
+        let _ = BufReader::new(stdout.take(4096)).read_line(&mut said);
     }
-    if machine.processes > 0 {
-        // process 1 and its sleep
-        args.push(format!("--pids-limit={}", machine.processes + 2));
+    // the client is no longer needed; the container stays
+    let _ = child.kill();
+    let output = child.wait_with_output().map_err(cannot)?;
+    let mut words = said.trim_end().splitn(3, ' ');
+    match (words.next(), words.next(), words.next()) {
+        (Some("up"), Some(user), home) => Ok((user.to_owned(), home.unwrap_or("/").to_owned())),
+        _ => {
+            let complaint = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+            Err(if complaint.is_empty() {
+                Failure::try_again(format!("cannot {what}: its image cannot run sh"))
+            } else {
+                explain(what, engine(seat), &complaint)
+            })
+        }
     }
-    for mount in &seat.instance.mounts {
-        args.push(format!("--mount=type=bind,source={},target={},readonly", mount.host, mount.guest));
-    }
-    args.push(image.to_owned());
-    args.extend(["-c", PROCESS_1].map(str::to_owned));
-    args
+}
+
+/// Looks now and then at what was written, and kills everything inside when it is too much. None: it cannot be seen.
+fn watch_disk(seat: &Seat) -> Option<Tick> {
+    let shown = texts(&["inspect", "--format={{.GraphDriver.Data.UpperDir}}", &container(seat)]);
+    let output = run(seat, &shown).ok()?;
+    let upper = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
+    fs::read_dir(&upper).ok()?;
+    let (seat, limit_bytes) = (seat.clone(), seat.instance.machine.disk_mb << 20);
+    let action = move || {
+        let (over, next) = look_at_disk(&upper, limit_bytes);
+        if over {
+            let _ = fs::write(seat.dir.join("disk-full"), "");
+            let _ = run(&seat, &texts(&["exec", "--user=0", &container(&seat), "sh", "-c", "kill -9 -1"]));
+        }
+        next
+    };
+    Some(Tick { every: Duration::from_millis(250), action: Box::new(action) })
 }
 
 fn run(seat: &Seat, args: &[String]) -> std::io::Result<Output> {
@@ -115,8 +141,8 @@ fn explain(what: &str, engine: &str, said: &str) -> Failure {
     }
 }
 
-fn texts(args: &[&str]) -> Vec<String> {
-    args.iter().map(|arg| (*arg).to_owned()).collect()
+fn disk_is_limited(seat: &Seat) -> bool {
+    seat.running().is_some_and(|note| matches!(note["disk"].as_str(), Some("engine" | "watched")))
 }
 
 impl Channel for Docker {
@@ -162,25 +188,28 @@ impl Driver for Docker {
         )
     }
 
+    fn image_made(&self, seat: &Seat) -> Option<jiff::Timestamp> {
+        let output =
+            run(seat, &texts(&["image", "inspect", "--format={{json .Created}}", setting(seat, "image")?]))
+                .ok()?;
+        serde_json::from_slice::<String>(&output.stdout).ok()?.parse().ok()
+    }
+
     fn start(&self, seat: &Seat) -> Result<Running> {
         let what = format!("open machine \"{}\"", seat.instance.machine.name);
         let name = container(seat);
+        // of a container that is there already it cannot be told
+        let mut keeping = if seat.instance.machine.disk_mb > 0 { Keeping::Watched } else { Keeping::None };
         if !(seat.instance.persistent
             && run(seat, &texts(&["inspect", &name])).is_ok_and(|o| o.status.success()))
         {
-            must(seat, &what, &create_args(seat, &image(seat)?))?;
+            keeping = create(seat, &what)?;
         }
-        must(seat, &what, &texts(&["start", &name]))?;
-        let user = match setting(seat, "user") {
-            Some(user) => user.to_owned(),
-            None if guest::ask(self, seat, "id racket").is_some() => "racket".to_owned(),
-            None => "root".to_owned(),
-        };
-        let script = format!(
-            "mkdir -p {WORK_DIR} && chown '{user}' {WORK_DIR} && getent passwd '{user}' | cut -d: -f6"
-        );
-        let home = guest::ask(self, seat, &script)
-            .ok_or_else(|| Failure::try_again(format!("cannot {what}: its image cannot run sh")))?;
+        let (user, home) = begin(seat, &what)?;
+        let tick = if keeping == Keeping::Watched { watch_disk(seat) } else { None };
+        if keeping == Keeping::Watched && tick.is_none() {
+            keeping = Keeping::None;
+        }
         let held = seat.clone();
         let end = move || {
             let verb: &[&str] =
@@ -190,9 +219,9 @@ impl Driver for Docker {
             let _ = run(&held, &args);
         };
         Ok(Running {
-            note: serde_json::json!({"user": user, "home": home.trim()}),
+            note: serde_json::json!({"user": user, "home": home, "disk": keeping.name()}),
             watch: None,
-            tick: None,
+            tick,
             end: Box::new(end),
         })
     }
@@ -233,6 +262,12 @@ impl Driver for Docker {
             .lines()
             .find_map(|line| line.strip_prefix("oom_kill "))
             .and_then(|count| count.trim().parse().ok());
+        if disk_is_limited(seat) {
+            let free_kb = guest::ask(self, seat, "df -P / | tail -n 1")
+                .and_then(|line| line.split_ascii_whitespace().nth(3)?.parse::<u64>().ok());
+            usage.disk_full =
+                Some(seat.dir.join("disk-full").exists() || free_kb.is_some_and(|free_kb| free_kb < 256));
+        }
         let size = ["inspect", "--size", "--format={{.SizeRw}}"];
         let mut args = texts(&size);
         args.push(container(seat));
@@ -250,6 +285,7 @@ impl Driver for Docker {
             (machine.memory_mb > 0, "limits-memory"),
             (machine.processes > 0, "limits-processes"),
             (machine.cpus > 0, "limits-cpu"),
+            (disk_is_limited(seat), "limits-disk"),
         ] {
             if present {
                 has.push(name);
@@ -311,24 +347,5 @@ mod tests {
             explain("open", "docker", "Error response from daemon: no space left").exit,
             Exit::TryAgain
         );
-    }
-
-    #[test]
-    fn the_whole_container_is_described_before_it_is_made() {
-        let seat = crate::state::store::example(
-            r#"{"name": "m", "driver": "docker", "image": "debian", "memory_mb": 512, "cpus": 2, "processes": 100}"#,
-        );
-        let args = create_args(&seat, "sha256:1").join(" ");
-        for part in [
-            "create --name vm-snapshot-m-1 ",
-            " --stop-signal=KILL ",
-            " --network=none ",
-            " --memory=512m --memory-swap=512m --cpus=2 --pids-limit=102 ",
-            " --mount=type=bind,source=/archive,target=/share/a,readonly ",
-            " --security-opt=no-new-privileges ",
-        ] {
-            assert!(args.contains(part), "{part:?} is not in {args}");
-        }
-        assert!(args.ends_with(&format!(" sha256:1 -c {PROCESS_1}")), "{args}");
     }
 }
