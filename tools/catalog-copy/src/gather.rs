@@ -1,35 +1,35 @@
 //! The entries of all sources, merged: which one of a name stays, and where its text lies.
 
+use crate::crew::{Crew, Turns};
+use crate::prepare::{Prepared, Shape, Work, prepare};
 use crate::spool::{Span, Spool};
-use catalog::{Entry, EntryDigest, Name, entry_digest};
-use edge::{Context, Exit, Failure, Result};
-use racket_data::write_hash;
+use catalog::{Entry, EntryDigest, Name};
+use edge::{Context, Exit, Failure, Result, say};
 use std::collections::BTreeMap;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
-/// Entries change threads in batches of this many.
+/// Entries that are added one by one go to another thread in batches of this many.
 const BATCH: usize = 16;
-/// So many batches may wait.
-const WAITING: usize = 4;
 
-/// Takes entries from whoever reads them; another thread merges and keeps them meanwhile.
-#[derive(Debug)]
+/// Takes entries, or work that makes entries, from whoever reads them. Other threads do the work, side by side;
+/// one more merges and keeps what comes out, in the order given.
 pub struct Gatherer {
-    batch: Vec<(u32, Name, Entry)>,
+    batch: Vec<(Name, Entry)>,
     source: u32,
     wants_absolute: bool,
-    /// `None` once the thread has been asked to end.
-    sender: Option<SyncSender<Vec<(u32, Name, Entry)>>>,
+    crew: Crew<(u32, Work)>,
+    /// `None` once it has been waited for.
     thread: Option<JoinHandle<Result<Gathered>>>,
 }
 
 impl Gatherer {
     pub fn new(shape: Shape) -> Gatherer {
-        let (sender, receiver) = sync_channel(WAITING);
         let wants_absolute = !shape.as_written;
-        let thread = Some(std::thread::spawn(move || Gathered::gather(shape, &receiver)));
-        Gatherer { batch: Vec::with_capacity(BATCH), source: 0, wants_absolute, sender: Some(sender), thread }
+        let shape = Arc::new(shape);
+        let (crew, turns) = Crew::new(move |(source, work): (u32, Work)| (source, prepare(&shape, work)));
+        let thread = Some(std::thread::spawn(move || Gathered::gather(turns)));
+        Gatherer { batch: Vec::with_capacity(BATCH), source: 0, wants_absolute, crew, thread }
     }
 
     /// Whether relative sources are to become absolute.
@@ -38,35 +38,56 @@ impl Gatherer {
     }
 
     /// Entries of the next source come. Those of earlier sources stay.
-    pub fn begin_source(&mut self) {
+    pub fn begin_source(&mut self) -> Result<()> {
+        self.send_batch()?;
         self.source += 1;
+        Ok(())
     }
 
     /// Adds an entry of the current source. Within one source the last of a name stays, as for `read`.
     pub fn add(&mut self, name: Name, entry: Entry) -> Result<()> {
-        self.batch.push((self.source, name, entry));
-        if self.batch.len() < BATCH { Ok(()) } else { self.send() }
+        self.batch.push((name, entry));
+        if self.batch.len() < BATCH { Ok(()) } else { self.send_batch() }
     }
 
-    fn send(&mut self) -> Result<()> {
+    fn send_batch(&mut self) -> Result<()> {
+        if self.batch.is_empty() {
+            return Ok(());
+        }
         let batch = std::mem::replace(&mut self.batch, Vec::with_capacity(BATCH));
-        let sent = self.sender.as_ref().is_some_and(|sender| sender.send(batch).is_ok());
-        // the other thread goes away only when something failed there
-        if sent { Ok(()) } else { self.join().map(|_| ()) }
+        self.send(Box::new(move |add| batch.into_iter().try_for_each(|(name, entry)| add(name, entry))))
+    }
+
+    /// Adds entries of the current source that another thread is to make. The first failure of all is what counts.
+    pub fn add_work(&mut self, work: Work) -> Result<()> {
+        self.send_batch()?;
+        self.send(work)
+    }
+
+    fn send(&mut self, work: Work) -> Result<()> {
+        // the others go away only when something failed there
+        if self.crew.give((self.source, work)) { Ok(()) } else { self.join().map(|_| ()) }
     }
 
     fn join(&mut self) -> Result<Gathered> {
-        self.sender = None;
+        self.crew.end();
         let result = self.thread.take().map(JoinHandle::join);
         result
             .and_then(std::result::Result::ok)
             .unwrap_or_else(|| Err(Failure::bug("the gathering thread died")))
     }
 
-    pub fn finish(mut self) -> Result<Gathered> {
-        if !self.batch.is_empty() {
-            self.send()?;
+    /// Reading failed: was there a failure in what came before it? Then that one is told, whichever thread is quicker.
+    pub fn first_failure(&mut self, failure: Failure) -> Failure {
+        if let Err(earlier) = self.send_batch() {
+            return earlier;
         }
+        let earlier = self.thread.is_some().then(|| self.join().err()).flatten();
+        earlier.unwrap_or(failure)
+    }
+
+    pub fn finish(mut self) -> Result<Gathered> {
+        self.send_batch()?;
         self.join()
     }
 }
@@ -76,19 +97,6 @@ impl Gatherer {
 pub struct Gathered {
     slots: BTreeMap<Name, Slot>,
     spool: Spool,
-    shape: Shape,
-    text: String,
-}
-
-/// What the destination makes of entries.
-#[derive(Debug, Default)]
-pub struct Shape {
-    /// Sources become relative to this absolute path of a directory.
-    pub relative_to: Option<String>,
-    /// Relative sources are left as they are: for looking at what a destination has.
-    pub as_written: bool,
-    /// Only what the tables of a SQLite catalog hold, for one version.
-    pub tables: Option<crate::write::tables::Columns>,
 }
 
 /// An entry that stayed.
@@ -100,30 +108,24 @@ pub struct Slot {
 }
 
 impl Gathered {
-    fn gather(shape: Shape, entries: &Receiver<Vec<(u32, Name, Entry)>>) -> Result<Gathered> {
-        let mut gathered = Gathered { shape, ..Gathered::default() };
-        for (source, name, entry) in entries.iter().flatten() {
-            gathered.add(source, name, entry)?;
+    fn gather(mut turns: Turns<(u32, Prepared)>) -> Result<Gathered> {
+        let mut gathered = Gathered::default();
+        while let Some((source, prepared)) = turns.next()? {
+            for entry in prepared.entries {
+                if gathered.slots.get(entry.name.as_str()).is_some_and(|slot| slot.source != source) {
+                    continue;
+                }
+                for warning in entry.warnings {
+                    say::warning(warning, None);
+                }
+                let (range, digest) = entry.result?;
+                let text = &prepared.text.as_bytes()[range];
+                let span = gathered.spool.push(text).context(Exit::CantCreate, cannot_keep)?;
+                gathered.slots.insert(entry.name, Slot { span, digest, source });
+            }
+            prepared.outcome?;
         }
         Ok(gathered)
-    }
-
-    fn add(&mut self, source: u32, name: Name, mut entry: Entry) -> Result<()> {
-        if self.slots.get(name.as_str()).is_some_and(|slot| slot.source != source) {
-            return Ok(());
-        }
-        if let Some(columns) = &self.shape.tables {
-            entry = columns.keep(&name, entry)?;
-        }
-        if let Some(directory) = &self.shape.relative_to {
-            entry.make_relative(directory);
-        }
-        let digest = entry_digest(&entry);
-        self.text.clear();
-        write_hash(&mut self.text, entry.hash());
-        let span = self.spool.push(self.text.as_bytes()).context(Exit::CantCreate, cannot_keep)?;
-        self.slots.insert(name, Slot { span, digest, source });
-        Ok(())
     }
 
     pub fn len(&self) -> usize {
@@ -135,16 +137,14 @@ impl Gathered {
         self.slots.iter()
     }
 
-    /// Appends the text of an entry. Any number of threads may do this.
-    pub fn text(&self, slot: &Slot, into: &mut Vec<u8>) -> Result<()> {
-        self.spool.read(slot.span, into).context(Exit::CantCreate, cannot_keep)
+    /// The text of an entry, perhaps in `scratch`. Any number of threads may do this.
+    pub fn text<'s>(&'s self, slot: &Slot, scratch: &'s mut Vec<u8>) -> Result<&'s [u8]> {
+        self.spool.read(slot.span, scratch).context(Exit::CantCreate, cannot_keep)
     }
 
     /// The entry again.
     pub fn entry(&self, name: &Name, slot: &Slot, scratch: &mut Vec<u8>) -> Result<Entry> {
-        scratch.clear();
-        self.text(slot, scratch)?;
-        racket_data::read(scratch)
+        racket_data::read(self.text(slot, scratch)?)
             .ok()
             .flatten()
             .and_then(Entry::from_value)

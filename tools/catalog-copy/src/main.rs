@@ -1,7 +1,9 @@
 mod args;
 mod configured;
+mod crew;
 mod gather;
 mod place;
+mod prepare;
 mod read;
 mod run;
 mod spool;

@@ -11,18 +11,45 @@ use catalog::{Entry, Name};
 use edge::{Exit, Failure, Result};
 use racket_data::Value;
 use std::path::Path;
+use std::sync::Arc;
 
-/// Adds one entry; relative sources become absolute.
-pub fn add(name: Name, value: Value, shown: &str, base: &str, into: &mut Gatherer) -> Result<()> {
-    let Some(mut entry) = Entry::from_value(value) else {
-        return Err(Failure::data(format!(
-            "cannot read catalog \"{shown}\": entry of package {name} is no hash"
-        )));
-    };
-    if into.wants_absolute() {
-        entry.make_absolute(base);
+/// Where entries come from.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    /// For messages.
+    pub shown: String,
+    /// What relative sources are combined with; `None` leaves them.
+    pub base: Option<String>,
+}
+
+impl Origin {
+    /// For entries that go into this gatherer.
+    pub fn new(shown: &str, base: &str, into: &Gatherer) -> Arc<Origin> {
+        Arc::new(Origin { shown: shown.to_owned(), base: into.wants_absolute().then(|| base.to_owned()) })
     }
-    into.add(name, entry)
+
+    /// A value as an entry; its relative sources become absolute.
+    pub fn entry(&self, name: &Name, value: Value) -> Result<Entry> {
+        let Some(mut entry) = Entry::from_value(value) else {
+            let shown = &self.shown;
+            return Err(Failure::data(format!(
+                "cannot read catalog \"{shown}\": entry of package {name} is no hash"
+            )));
+        };
+        if let Some(base) = &self.base {
+            entry.make_absolute(base);
+        }
+        Ok(entry)
+    }
+
+    /// The text of one entry, from `place`.
+    pub fn read_entry(&self, name: &Name, text: &[u8], place: &str) -> Result<Entry> {
+        let value = racket_data::read(text)
+            .map_err(|error| Failure::data(format!("cannot read catalog entry \"{place}\": {error}")))?
+            .ok_or_else(|| Failure::data(format!("cannot read catalog entry \"{place}\": nothing in it")))?;
+        let origin = Origin { shown: place.to_owned(), base: self.base.clone() };
+        origin.entry(name, value)
+    }
 }
 
 /// The key of an entry as a package name. It will be the name of a file: anything else is refused.

@@ -1,6 +1,7 @@
 use crate::args::{Config, IfThere};
-use crate::gather::{Gathered, Gatherer, Shape};
+use crate::gather::{Gathered, Gatherer};
 use crate::place::{Dest, Source, base_url};
+use crate::prepare::Shape;
 use crate::read::http::{Asker, Fetched, client};
 use crate::version::WantedVersion;
 use crate::write::swap::NewDirectory;
@@ -26,11 +27,12 @@ pub fn run(config: Config) -> Result<Done> {
     if merging && !new_wins {
         read_dest(&config.dest, &mut gatherer)?;
     }
-    read_sources(&config, &sources, &version, &mut gatherer)?;
-    if merging && new_wins {
-        gatherer.begin_source();
-        read_dest(&config.dest, &mut gatherer)?;
-    }
+    read_sources(&config, &sources, &version, &mut gatherer)
+        .and_then(|()| match merging && new_wins {
+            true => gatherer.begin_source().and_then(|()| read_dest(&config.dest, &mut gatherer)),
+            false => Ok(()),
+        })
+        .map_err(|failure| gatherer.first_failure(failure))?;
     let gathered = gatherer.finish()?;
     write_dest(&config, &gathered, merging)?;
     let summary = summary(&config.dest, &before, &gathered);
@@ -150,7 +152,7 @@ fn read_sources(
             });
         }
         for (source, coming) in sources.iter().zip(coming) {
-            gatherer.begin_source();
+            gatherer.begin_source()?;
             match (source, coming) {
                 (_, Some(thread)) => {
                     let fetched: Fetched =

@@ -2,13 +2,19 @@
 
 use crate::gather::Gatherer;
 use crate::place::base_url;
-use crate::read::{add, bad_name, cannot_read, checked_name};
-use catalog::Name;
+use crate::read::{Origin, bad_name, cannot_read, checked_name};
+use catalog::{Entry, Name};
 use edge::{Failure, Result, progress, say};
-use racket_data::{HashStream, Limits, StreamError, read_within};
+use racket_data::{HashStream, Item, Portion, ReadError, StreamError};
 use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Text goes to other threads in pieces of about this size.
+const PIECE_BYTES: usize = 64 << 10;
+/// Other threads read so many files at a time.
+const FILES: usize = 16;
 
 /// Adds the entries of the catalog in a directory; relative sources become absolute.
 pub fn read(path: &Path, into: &mut Gatherer) -> Result<()> {
@@ -44,17 +50,44 @@ pub fn read_all(
     into: &mut Gatherer,
 ) -> Result<()> {
     let bar = progress::bytes("reading", total_bytes);
-    for item in HashStream::new(source) {
-        let item = item.map_err(|error| match error {
+    let origin = Origin::new(shown, base, into);
+    let mut stream = HashStream::new(source);
+    while let Some(portion) = stream.next_part(PIECE_BYTES) {
+        let portion = portion.map_err(|error| match error {
             StreamError::Io(error) => Failure::unavailable(format!("cannot read \"{shown}\": {error}")),
-            StreamError::Read(error) => Failure::data(format!("cannot read catalog \"{shown}\": {error}")),
+            StreamError::Read(error) => unreadable(&origin, &error),
         })?;
-        bar.set_position(item.range.end);
-        let name = checked_name(&item.key, shown)?;
-        add(name, item.value, shown, base, into)?;
+        match portion {
+            Portion::Part(part) => {
+                bar.set_position(part.end());
+                let origin = Arc::clone(&origin);
+                into.add_work(Box::new(move |add| {
+                    part.items().try_for_each(|item| {
+                        let (name, entry) =
+                            entry_of(item.map_err(|error| unreadable(&origin, &error))?, &origin)?;
+                        add(name, entry)
+                    })
+                }))?;
+            }
+            Portion::Item(item) => {
+                bar.set_position(item.range.end);
+                let (name, entry) = entry_of(item, &origin)?;
+                into.add(name, entry)?;
+            }
+        }
     }
     bar.finish_and_clear();
     Ok(())
+}
+
+fn unreadable(origin: &Origin, error: &ReadError) -> Failure {
+    Failure::data(format!("cannot read catalog \"{}\": {error}", origin.shown))
+}
+
+fn entry_of(item: Item, origin: &Origin) -> Result<(Name, Entry)> {
+    let name = checked_name(&item.key, &origin.shown)?;
+    let entry = origin.entry(&name, item.value)?;
+    Ok((name, entry))
 }
 
 fn read_each(path: &Path, base: &str, into: &mut Gatherer) -> Result<()> {
@@ -81,25 +114,32 @@ fn read_each(path: &Path, base: &str, into: &mut Gatherer) -> Result<()> {
     }
     files.sort();
     let bar = progress::items("reading", Some(files.len() as u64));
-    let mut text = Vec::new();
-    for file in files {
-        bar.inc(1);
-        let path = dir.join(&file);
-        let shown = path.display().to_string();
-        let Some(name) = file.to_str() else { return Err(bad_name(&file.to_string_lossy(), &shown)) };
-        if name.starts_with('.') {
-            say::detail(format!("skipping {shown}: a hidden file"));
-            continue;
-        }
-        let name = Name::new(name).map_err(|bad| bad_name(&bad.0, &shown))?;
-        text.clear();
-        File::open(&path)
-            .and_then(|mut file| file.read_to_end(&mut text))
-            .map_err(|error| cannot_read(&path, &error))?;
-        let value = read_within(&text, &Limits::default())
-            .map_err(|error| Failure::data(format!("cannot read catalog entry \"{shown}\": {error}")))?
-            .ok_or_else(|| Failure::data(format!("cannot read catalog entry \"{shown}\": nothing in it")))?;
-        add(name, value, &shown, base, into)?;
+    let origin = Origin::new(&path.display().to_string(), base, into);
+    for files in files.chunks(FILES) {
+        let (files, dir, origin) = (files.to_vec(), dir.clone(), Arc::clone(&origin));
+        bar.inc(files.len() as u64);
+        into.add_work(Box::new(move |add| {
+            let mut text = Vec::new();
+            for file in files {
+                let path = dir.join(&file);
+                let shown = path.display().to_string();
+                let Some(name) = file.to_str() else {
+                    return Err(bad_name(&file.to_string_lossy(), &shown));
+                };
+                if name.starts_with('.') {
+                    say::detail(format!("skipping {shown}: a hidden file"));
+                    continue;
+                }
+                let name = Name::new(name).map_err(|bad| bad_name(&bad.0, &shown))?;
+                text.clear();
+                File::open(&path)
+                    .and_then(|mut file| file.read_to_end(&mut text))
+                    .map_err(|error| cannot_read(&path, &error))?;
+                let entry = origin.read_entry(&name, &text, &shown)?;
+                add(name, entry)?;
+            }
+            Ok(())
+        }))?;
     }
     bar.finish_and_clear();
     Ok(())

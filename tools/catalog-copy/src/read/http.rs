@@ -2,7 +2,7 @@
 
 use crate::gather::Gatherer;
 use crate::read::directory::read_all;
-use crate::read::{add, checked_name, json};
+use crate::read::{Origin, checked_name, json};
 use catalog::Name;
 use edge::{Exit, Failure, Result, progress, say};
 use fetch::{Class, Client, FetchError, Info, Options, default_cache_dir};
@@ -12,6 +12,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A catalog, and each of its files, may be this large.
 const MAX_BYTES: u64 = 1 << 30;
+/// Other threads read so many entries at a time.
+const BATCH: usize = 16;
 
 /// Asks servers.
 pub struct Asker<'a> {
@@ -163,17 +165,21 @@ impl Fetched {
             }
             Fetched::Json(body, place) => json::read(body.as_slice(), &place.given, &place.base, into),
             Fetched::Each(entries, place) => {
-                for (name, url, text) in entries {
-                    let value = racket_data::read(&text)
-                        .map_err(|error| {
-                            Failure::data(format!("cannot read catalog entry \"{url}\": {error}"))
-                        })?
-                        .ok_or_else(|| {
-                            Failure::data(format!("cannot read catalog entry \"{url}\": nothing in it"))
-                        })?;
-                    add(name, value, &url, &place.base, into)?;
+                let origin = Origin::new(&place.given, &place.base, into);
+                let mut entries = entries.into_iter();
+                loop {
+                    let batch: Vec<_> = entries.by_ref().take(BATCH).collect();
+                    if batch.is_empty() {
+                        return Ok(());
+                    }
+                    let origin = Arc::clone(&origin);
+                    into.add_work(Box::new(move |add| {
+                        batch.into_iter().try_for_each(|(name, url, text)| {
+                            let entry = origin.read_entry(&name, &text, &url)?;
+                            add(name, entry)
+                        })
+                    }))?;
                 }
-                Ok(())
             }
         }
     }

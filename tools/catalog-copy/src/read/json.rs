@@ -4,7 +4,7 @@
 //! key of an entry holds is known, so that it can be undone.
 
 use crate::gather::Gatherer;
-use crate::read::{add, bad_name};
+use crate::read::{Origin, bad_name};
 use catalog::Name;
 use edge::{Failure, Result, progress};
 use racket_data::{Hash, HashKind, Value};
@@ -16,12 +16,16 @@ use std::io::Read;
 /// Adds the entries of a `pkgs-all.json`, one at a time.
 pub fn read(source: impl Read, shown: &str, base: &str, into: &mut Gatherer) -> Result<()> {
     let bar = progress::items("reading", None);
+    let origin = Origin::new(shown, base, into);
     let mut failure = None;
     let mut each = |name: String, entry: Json| -> bool {
         bar.inc(1);
         let added =
             Name::new(name.as_str()).map_err(|bad| bad_name(&bad.0, shown)).and_then(|name| match entry {
-                Json::Object(_) => add(name, entry_from(&entry), shown, base, into),
+                Json::Object(_) => {
+                    let entry = origin.entry(&name, entry_from(&entry))?;
+                    into.add(name, entry)
+                }
                 _ => Err(Failure::data(format!(
                     "cannot read catalog \"{shown}\": entry of package {name} is no object"
                 ))),

@@ -2,7 +2,7 @@
 
 use crate::gather::Gatherer;
 use crate::place::base_url;
-use crate::read::{add, bad_name};
+use crate::read::{Origin, bad_name};
 use catalog::Name;
 use edge::{Failure, Result, progress, say};
 use racket_data::{Hash, HashKind, Value};
@@ -16,7 +16,7 @@ pub fn read(path: &Path, into: &mut Gatherer) -> Result<()> {
         return Err(Failure::unavailable(format!("cannot read catalog \"{shown}\": no such file")));
     }
     say::detail(format!("reading {shown}"));
-    let base = base_url(path, false);
+    let origin = Origin::new(&shown, &base_url(path, false), into);
     let failed = |error: rusqlite::Error| Failure::data(format!("cannot read catalog \"{shown}\": {error}"));
     let database = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(failed)?;
     let tables = Tables::new(&database).map_err(failed)?;
@@ -41,7 +41,8 @@ pub fn read(path: &Path, into: &mut Gatherer) -> Result<()> {
         let entry = entry(&name, row, &mut parts).map_err(failed)?.map_err(|(what, error)| {
             Failure::data(format!("cannot read catalog \"{shown}\": package {name}: {what}: {error}"))
         })?;
-        add(name, Value::Hash(entry), &shown, &base, into)?;
+        let entry = origin.entry(&name, Value::Hash(entry))?;
+        into.add(name, entry)?;
         bar.inc(1);
     }
     bar.finish_and_clear();

@@ -2,7 +2,7 @@
 
 use crate::version::WantedVersion;
 use catalog::{Entry, Name};
-use edge::{Failure, Result, say};
+use edge::{Failure, Result};
 use racket_data::{Hash, HashKind, Value};
 
 /// Keys that columns are made of, and the one that selects among them.
@@ -27,8 +27,8 @@ pub struct Columns {
 
 impl Columns {
     /// The entry as reading the database will give it: for one version, its nine keys, dependencies in full form.
-    /// A dependency that no Racket could read is left out and told; with raco it would abort the whole copy.
-    pub fn keep(&self, name: &Name, mut entry: Entry) -> Result<Entry> {
+    /// A dependency that no Racket could read is left out and told in `warnings`; with raco it would abort the whole copy.
+    pub fn keep(&self, name: &Name, mut entry: Entry, warnings: &mut Vec<String>) -> Result<Entry> {
         entry.hash_mut().items.retain(|(key, _)| key.as_symbol().is_some_and(|key| KEYS.contains(&key)));
         if let Some(versions) = entry.versions() {
             let other_keys = versions.items.iter().any(|(key, _)| key.as_str().is_some());
@@ -41,10 +41,10 @@ impl Columns {
         for dependency in entry.dependencies() {
             match dependency {
                 Ok(dependency) => dependencies.push(full_form(dependency.to_value())),
-                Err((bad, value)) => say::warning(
-                    format!("package {name}: dependency {} left out: {bad}", racket_data::write(value)),
-                    None,
-                ),
+                Err((bad, value)) => warnings.push(format!(
+                    "package {name}: dependency {} left out: {bad}",
+                    racket_data::write(value)
+                )),
             }
         }
         let ring = entry.ring().map_or(Value::Bool(false), Value::Int);

@@ -44,7 +44,9 @@ fn change_source(hash: &mut Hash, change: &dyn Fn(&str) -> Option<String>) -> bo
 }
 
 fn absolute(catalog_url: &str, source: &str) -> Option<String> {
-    if source.starts_with('/') || source.starts_with("file://") || source.is_empty() {
+    // most sources, and quickly seen
+    let elsewhere = ["git://", "https://", "http://", "file://", "/"];
+    if source.is_empty() || elsewhere.iter().any(|start| source.starts_with(start)) {
         return None;
     }
     let parsed = Source::parse(source).ok()?;

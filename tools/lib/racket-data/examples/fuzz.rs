@@ -2,9 +2,9 @@
 //! [SEED]`. A text that breaks a promise is printed and ends the run with a panic.
 //!
 //! The promises: no panic, no hang; an error lies inside the text; what is read is written in a form that reads back
-//! equal and is written the same; a stream gives what a whole read gives.
+//! equal and is written the same; a stream gives what a whole read gives, and so do its parts.
 
-use racket_data::{Hash, HashStream, Value, read, read_all, read_module, write};
+use racket_data::{Hash, HashStream, Portion, StreamError, Value, read, read_all, read_module, write};
 use std::time::{Duration, Instant};
 
 /// Longer than this for a text of a few kilobytes is a hang.
@@ -97,6 +97,9 @@ fn check(text: &[u8]) -> bool {
         && read_all(text).is_ok_and(|values| values.iter().map(Value::size).sum::<usize>() > 8);
     let streamed: Result<Vec<(Value, Value)>, _> =
         HashStream::new(text).map(|item| item.map(|item| (item.key, item.value))).collect();
+    for size in [1, 40, 4096] {
+        assert_eq!(in_parts(text, size), one_by_one(text), "in parts of {size} bytes");
+    }
     match read(text) {
         Err(error) => {
             assert!(error.offset <= text.len() && error.line >= 1 && error.column >= 1, "{error:?}");
@@ -118,6 +121,27 @@ fn check(text: &[u8]) -> bool {
             interesting
         }
     }
+}
+
+fn one_by_one(text: &[u8]) -> Vec<String> {
+    HashStream::new(text).map(|item| format!("{item:?}")).collect()
+}
+
+fn in_parts(text: &[u8], size: usize) -> Vec<String> {
+    let (mut stream, mut items) = (HashStream::new(text), Vec::new());
+    while let Some(portion) = stream.next_part(size) {
+        match portion {
+            Ok(Portion::Item(item)) => items.push(format!("Ok({item:?})")),
+            Ok(Portion::Part(part)) => {
+                items.extend(part.items().map(|item| format!("{:?}", item.map_err(StreamError::Read))));
+            }
+            Err(error) => items.push(format!("Err({error:?})")),
+        }
+        if items.last().is_some_and(|last| last.starts_with("Err")) {
+            break;
+        }
+    }
+    items
 }
 
 fn change(text: &mut Vec<u8>, pool: &[Vec<u8>], random: &mut Random) {

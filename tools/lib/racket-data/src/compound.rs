@@ -3,6 +3,7 @@
 use crate::hash::HashBuilder;
 use crate::read::{Outcome, Reader, fail};
 use crate::{HashKind, Value};
+use std::ops::Range;
 
 /// Values that graph references (`#0#`) may copy in one text.
 const MAX_COPIED_VALUES: usize = 1_000_000;
@@ -14,15 +15,18 @@ impl Reader<'_> {
     pub(crate) fn list(&mut self) -> Outcome<Value> {
         let start = self.at;
         let close = self.open();
-        let mut items = Vec::new();
+        // collected on a stack that all lists share, so that each is allocated once and in its size
+        let first = self.items.len();
         loop {
             if self.at_close(close, start)? {
-                return Ok(Value::List(items));
+                return Ok(Value::List(self.items.drain(first..).collect()));
             }
             if !self.at_dot() {
-                items.push(self.datum("an item")?);
+                let item = self.datum("an item")?;
+                self.items.push(item);
                 continue;
             }
+            let mut items: Vec<Value> = self.items.drain(first..).collect();
             let dot = self.at;
             self.at += 1;
             if items.is_empty() {
@@ -105,6 +109,19 @@ impl Reader<'_> {
             hash.insert(key, value);
         }
         Ok(Value::Hash(hash.finish()))
+    }
+
+    /// An item of a large hash, at its parenthesis, and where it stands.
+    pub fn item(&mut self) -> Outcome<(Value, Value, Range<usize>)> {
+        let from = self.at;
+        let (key, value) = self.nested(Reader::hash_item)?;
+        Ok((key, value, from..self.at))
+    }
+
+    /// [`Reader::item`], unless there is nothing more.
+    pub fn item_or_end(&mut self) -> Outcome<Option<(Value, Value, Range<usize>)>> {
+        self.skip_atmosphere()?;
+        if self.peek().is_none() { Ok(None) } else { self.item().map(Some) }
     }
 
     /// `(key . value)`, at its parenthesis.

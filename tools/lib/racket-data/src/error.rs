@@ -52,10 +52,10 @@ pub(crate) struct Place {
 impl Place {
     /// The place after `text`.
     pub fn after(self, text: &[u8]) -> Place {
-        let newlines = text.iter().filter(|b| **b == b'\n').count();
-        let last = if newlines > 0 { text.iter().rposition(|b| *b == b'\n') } else { None };
+        let last = memchr::memrchr(b'\n', text);
+        let newlines = last.map_or(0, |last| count(&text[..=last], |byte| byte == b'\n'));
         let tail = &text[last.map_or(0, |at| at + 1)..];
-        let characters = tail.iter().filter(|b| **b & 0xC0 != 0x80).count();
+        let characters = count(tail, |byte| byte & 0xC0 != 0x80);
         Place {
             offset: self.offset + text.len(),
             lines: self.lines + newlines,
@@ -65,4 +65,10 @@ impl Place {
     pub fn error(self, message: String) -> ReadError {
         ReadError { offset: self.offset, line: self.lines + 1, column: self.columns + 1, message }
     }
+}
+
+/// Number of such bytes; so written that the compiler compares many at once.
+fn count(text: &[u8], is: impl Fn(u8) -> bool) -> usize {
+    let few = |bytes: &[u8]| usize::from(bytes.iter().map(|byte| u8::from(is(*byte))).sum::<u8>());
+    text.chunks(255).map(few).sum()
 }

@@ -3,7 +3,7 @@
 //!
 //! [`read`] takes what Racket 8.7's `read` takes, but for compiled code, cyclic data and vectors of flonums or fixnums;
 //! every error says where. [`write`](fn@write) prints what Racket prints. [`HashStream`] goes through a hash of any
-//! size in the memory of one item. [`read_module`] reads `info.rkt` in both of its forms.
+//! size in the memory of one item, and cuts it into parts for several threads. [`read_module`] reads `info.rkt` in both of its forms.
 
 mod atom;
 mod compound;
@@ -13,8 +13,10 @@ mod hash;
 mod module;
 mod number;
 mod order;
+mod part;
 mod prefab;
 mod read;
+mod skim;
 mod stream;
 mod string;
 mod text;
@@ -26,7 +28,8 @@ mod write;
 
 pub use error::{Limits, ReadError};
 pub use module::{Module, read_module};
+pub use part::{Items, Part};
 pub use read::{read, read_all, read_within};
-pub use stream::{HashStream, Item, StreamError};
+pub use stream::{HashStream, Item, Portion, StreamError};
 pub use value::{Hash, HashKind, Value};
 pub use write::{hash_open, write, write_hash, write_into, write_str, write_symbol};

@@ -60,14 +60,25 @@ pub(crate) struct Reader<'t> {
     pub limits: Limits,
     depth: usize,
     pub(crate) fold_case: bool,
+    /// Items of the lists being read, innermost last.
+    pub(crate) items: Vec<Value>,
     pub(crate) graph: BTreeMap<u64, Option<Value>>,
     pub(crate) copied: usize,
 }
 
 impl<'t> Reader<'t> {
     pub fn new(text: &'t [u8], limits: Limits) -> Reader<'t> {
-        let graph = BTreeMap::new();
-        Reader { text, at: 0, touched_end: false, limits, depth: 0, fold_case: false, graph, copied: 0 }
+        Reader {
+            text,
+            at: 0,
+            touched_end: false,
+            limits,
+            depth: 0,
+            fold_case: false,
+            items: Vec::new(),
+            graph: BTreeMap::new(),
+            copied: 0,
+        }
     }
 
     pub fn check_size(&self) -> Outcome<()> {

@@ -2,7 +2,8 @@
 
 use crate::error::{Limits, Place};
 use crate::read::{Outcome, Reader, Trouble, fail};
-use crate::{HashKind, ReadError, Value};
+use crate::skim::skim_items;
+use crate::{HashKind, Part, ReadError, Value};
 use std::fmt;
 use std::io::Read;
 use std::ops::Range;
@@ -36,6 +37,15 @@ pub struct Item {
     pub value: Value,
     /// Bytes of the stream that `(key . value)` stands in.
     pub range: Range<u64>,
+}
+
+/// What [`HashStream::next_part`] gives.
+#[derive(Debug)]
+pub enum Portion {
+    /// Items whose ends were found without reading them.
+    Part(Part),
+    /// An item that only reading finds the end of.
+    Item(Item),
 }
 
 /// Iterates over the items of the first datum of a stream, which must be a hash. Text after it is not looked at.
@@ -91,6 +101,45 @@ impl<R: Read> HashStream<R> {
     /// The kind of the hash, once the first item (or the end) has been given.
     pub fn kind(&self) -> Option<HashKind> {
         self.kind
+    }
+
+    /// The next items, as text where that can be: about `size_bytes` of it, for other threads to read. Together the
+    /// portions are what the iterator would have given, the first error included. A portion may hold no item.
+    pub fn next_part(&mut self, size_bytes: usize) -> Option<Result<Portion, StreamError>> {
+        if let Err(error) = self.open() {
+            self.state = State::Ended;
+            return Some(Err(error));
+        }
+        while let State::Inside(_) = self.state {
+            let text = &self.buffer[self.start..];
+            let skimmed = skim_items(text, size_bytes);
+            if skimmed.end > 0 {
+                let part =
+                    Part { text: text[..skimmed.end].to_vec(), place: self.place, limits: self.limits };
+                self.place = self.place.after(&part.text);
+                self.start += skimmed.end;
+                return Some(Ok(Portion::Part(part)));
+            }
+            if !skimmed.more || self.source_ended || text.len() > self.limits.max_bytes {
+                break;
+            }
+            if let Err(error) = self.fill() {
+                self.state = State::Ended;
+                return Some(Err(StreamError::Io(error)));
+            }
+        }
+        self.next().map(|item| item.map(Portion::Item))
+    }
+
+    /// To behind the opening parenthesis.
+    fn open(&mut self) -> Result<(), StreamError> {
+        if self.state == State::Before
+            && let Step::Opened(kind, close) = self.step()?
+        {
+            self.kind = Some(kind);
+            self.state = State::Inside(close);
+        }
+        Ok(())
     }
 
     fn fill(&mut self) -> std::io::Result<()> {
@@ -187,9 +236,8 @@ fn inside(reader: &mut Reader<'_>, close: u8) -> Outcome<Step> {
     if reader.at_close(close, start)? {
         return Ok(Step::Closed);
     }
-    let from = reader.at;
-    let (key, value) = reader.nested(Reader::hash_item)?;
-    Ok(Step::Item(key, value, from..reader.at))
+    let (key, value, range) = reader.item()?;
+    Ok(Step::Item(key, value, range))
 }
 
 impl<R: Read> Iterator for HashStream<R> {
@@ -199,26 +247,19 @@ impl<R: Read> Iterator for HashStream<R> {
         if self.state == State::Ended {
             return None;
         }
-        loop {
+        let item = self.open().and_then(|()| {
             let base = self.place.offset as u64;
-            match self.step() {
-                Ok(Step::Opened(kind, close)) => {
-                    self.kind = Some(kind);
-                    self.state = State::Inside(close);
-                }
-                Ok(Step::Item(key, value, range)) => {
+            Ok(match self.step()? {
+                Step::Item(key, value, range) => {
                     let range = base + range.start as u64..base + range.end as u64;
-                    return Some(Ok(Item { key, value, range }));
+                    Some(Item { key, value, range })
                 }
-                Ok(Step::Closed) => {
-                    self.state = State::Ended;
-                    return None;
-                }
-                Err(error) => {
-                    self.state = State::Ended;
-                    return Some(Err(error));
-                }
-            }
+                Step::Opened(..) | Step::Closed => None,
+            })
+        });
+        if !matches!(item, Ok(Some(_))) {
+            self.state = State::Ended;
         }
+        item.transpose()
     }
 }

@@ -81,7 +81,7 @@ impl Reader<'_> {
     /// Hands over everything up to the next quote or backslash.
     fn plain_part(&mut self, start: usize, what: &str, mut take: impl FnMut(&[u8])) -> Outcome<()> {
         let rest = &self.text[self.at..];
-        let Some(length) = rest.iter().position(|b| matches!(b, b'"' | b'\\')) else {
+        let Some(length) = memchr::memchr2(b'"', b'\\', rest) else {
             self.touched_end = true;
             if rest.len() > self.limits.max_atom_bytes {
                 self.at = self.text.len();

@@ -6,7 +6,19 @@ use crate::{Value, number};
 
 impl<'t> Reader<'t> {
     /// Skips white space and comments, also `#;datum`.
+    #[inline]
     pub fn skip_atmosphere(&mut self) -> Outcome<()> {
+        // nearly always one space, or nothing
+        if self.text.get(self.at) == Some(&b' ') {
+            self.at += 1;
+        }
+        match self.text.get(self.at) {
+            Some(byte) if !may_be_atmosphere(*byte) => Ok(()),
+            _ => self.skip_all_atmosphere(),
+        }
+    }
+
+    fn skip_all_atmosphere(&mut self) -> Outcome<()> {
         loop {
             match self.peek() {
                 Some(b' ' | b'\t' | b'\n' | b'\r' | 0xB | 0xC) => self.at += 1,
@@ -155,6 +167,11 @@ impl<'t> Reader<'t> {
         self.check_atom(start)?;
         Ok((text, quoted))
     }
+}
+
+/// First byte of white space or of a comment, perhaps.
+fn may_be_atmosphere(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | 0xB | 0xC | b';' | b'#' | 0x80..)
 }
 
 fn is_delimiter(byte: u8) -> bool {

@@ -124,8 +124,14 @@ fn compare_keys(one: &Value, other: &Value) -> Option<Ordering> {
 
 /// A string in quotes, as `write` prints it.
 pub fn write_str(out: &mut String, text: &str) {
-    out.push('"');
     let bytes = text.as_bytes();
+    out.reserve(bytes.len() + 2);
+    out.push('"');
+    if bytes.chunks(32).all(is_plain) {
+        out.push_str(text);
+        out.push('"');
+        return;
+    }
     // `done` is written, `at` is looked at: long runs go out in one piece
     let (mut done, mut at) = (0, 0);
     while at < bytes.len() {
@@ -166,6 +172,12 @@ pub fn write_str(out: &mut String, text: &str) {
     }
     out.push_str(&text[done..]);
     out.push('"');
+}
+
+/// Nothing to escape; so written that the compiler looks at many bytes at once.
+fn is_plain(bytes: &[u8]) -> bool {
+    let plain = |byte: u8| (0x20..0x7F).contains(&byte) & (byte != b'"') & (byte != b'\\');
+    bytes.iter().fold(true, |all, byte| all & plain(*byte))
 }
 
 fn write_bytes(out: &mut String, bytes: &[u8]) {

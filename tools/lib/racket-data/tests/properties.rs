@@ -1,7 +1,8 @@
 //! What must hold for every text and every value, tried on many.
 
 use racket_data::{
-    Hash, HashKind, HashStream, Limits, Value, read, read_all, read_module, read_within, write,
+    Hash, HashKind, HashStream, Limits, Portion, StreamError, Value, read, read_all, read_module,
+    read_within, write,
 };
 use std::io::Read;
 use std::time::{Duration, Instant};
@@ -167,6 +168,67 @@ fn a_stream_tells_the_place_of_an_error() {
     assert!(HashStream::within(endless, limits).next().is_some_and(|item| item.is_err()));
     let endless = std::io::Read::chain(&b"#hash((\"a\" . \""[..], std::io::repeat(b'x'));
     assert!(HashStream::within(endless, limits).next().is_some_and(|item| item.is_err()));
+}
+
+/// What the iterator gives, errors included.
+fn one_by_one(source: impl Read) -> Vec<String> {
+    HashStream::new(source).map(|item| format!("{item:?}")).collect()
+}
+
+/// The same, read part by part.
+fn in_parts(source: impl Read, size_bytes: usize) -> Vec<String> {
+    let (mut stream, mut items) = (HashStream::new(source), Vec::new());
+    while let Some(portion) = stream.next_part(size_bytes) {
+        match portion {
+            Ok(Portion::Item(item)) => items.push(format!("Ok({item:?})")),
+            Ok(Portion::Part(part)) => {
+                items.extend(part.items().map(|item| format!("{:?}", item.map_err(StreamError::Read))));
+            }
+            Err(error) => items.push(format!("Err({error:?})")),
+        }
+        if items.last().is_some_and(|last| last.starts_with("Err")) {
+            break;
+        }
+    }
+    items
+}
+
+#[test]
+fn parts_give_what_the_stream_gives() {
+    let odd = [
+        r##"#hash(("a" . 1) ("b" . #\() ("c" . "\")") (d . |)|) ("e" . #(1 2)))"##,
+        "#hash((a . 1) ; (b . 2)\n (c . #| ( |# 3) #;(d . 4) (e . #;(] 5))",
+        "#hasheq[(a . \"\\\\\") [b . {1 . 2}] (c . #<<E\n)\nE\n) (d . (< #rx\"[(]\"))]",
+        "#hash((a . #0=(1)) (b . #0#))",
+        " \u{FEFF} #hash((a . \u{2003}1)\u{2003}(b . λ))",
+        "#hash((a . 1) (b . 2]) (c . 3))",
+        "#hash((a . 1) b (c . 3))",
+        "#hash((a . 1)",
+        "(a . 1)",
+    ];
+    for text in odd.iter().copied().chain([RICH]) {
+        let mut texts: Vec<Vec<u8>> = (0..=text.len()).map(|end| text.as_bytes()[..end].to_vec()).collect();
+        let step = text.len().div_ceil(30);
+        for at in (0..text.len()).step_by(step) {
+            for byte in *b"()]\"\\#|;.<\xFF" {
+                let mut changed = text.as_bytes().to_vec();
+                changed[at] = byte;
+                texts.push(changed);
+            }
+        }
+        for text in texts {
+            let whole = one_by_one(text.as_slice());
+            for size in [1, 100] {
+                assert_eq!(in_parts(text.as_slice(), size), whole, "{size}: {}", text.escape_ascii());
+            }
+        }
+    }
+    let items: String = (0..30_000).map(|n| format!("(\"k{n}\" . (\"λ)\" {n}))\n")).collect();
+    for text in [format!("#hash({items})"), format!("#hash({items}(1 . #<void>) (2 . 3))")] {
+        let whole = one_by_one(text.as_bytes());
+        assert_eq!(in_parts(Dribble(text.as_bytes(), 3), 10_000), whole);
+        assert_eq!(in_parts(text.as_bytes(), 64 << 10), whole);
+    }
 }
 
 #[test]
