@@ -41,12 +41,18 @@ struct Args {
     /// Both sides have the same inputs: add what differs to the flake rates in FILE
     #[arg(long, value_name = "FILE")]
     calibrate: Option<PathBuf>,
-    /// Earlier report (its directory or report.json), oldest first; may be repeated
+    /// Earlier report (its directory or report.json), or a directory of such; may be repeated
     #[arg(long, value_name = "PATH")]
     history: Vec<PathBuf>,
     /// Which logs become pages: those of packages that do not pass on both sides, all, none; `auto` is all up to 500 packages
     #[arg(long, value_name = "WHICH", value_enum, default_value_t)]
     logs: Logs,
+    /// Beside the page of a log that is too long for it: its whole text, of logs up to MB (0: never)
+    #[arg(long, value_name = "MB", default_value_t = 64)]
+    whole_logs: u64,
+    /// Site that assemble-site made of the new side, a directory or a URL: documents become links into it
+    #[arg(long, value_name = "SITE")]
+    site: Option<String>,
     /// Where the report will be found, for the links of feeds and report.md
     #[arg(long, value_name = "URL")]
     base_url: Option<String>,
@@ -99,6 +105,9 @@ pub struct Config {
     pub calibrate: Option<PathBuf>,
     pub history: Vec<PathBuf>,
     pub logs: Logs,
+    pub whole_logs_bytes: u64,
+    /// Directory or URL, without its final slash.
+    pub site: Option<String>,
     /// Seconds from one look to the next.
     pub watch: Option<u32>,
     /// Without its final slash.
@@ -131,6 +140,8 @@ pub fn parse() -> Result<(Config, Manners)> {
         calibrate: args.calibrate,
         history: args.history,
         logs: args.logs,
+        whole_logs_bytes: args.whole_logs.saturating_mul(1 << 20),
+        site: args.site.map(|site| site.trim_end_matches('/').to_owned()),
         watch: args.watch,
         base_url,
     };

@@ -18,13 +18,13 @@ pub fn run(config: Config) -> Result<Done> {
 
 /// Reads, judges, writes; says how it went and whether the run is still going.
 pub fn once(config: &Config) -> Result<(Done, bool)> {
-    let new_layout = layout(&config.new)?;
-    let old_layout = config.old.as_deref().map(layout).transpose()?;
+    let mut new_layout = layout(&config.new)?;
+    let mut old_layout = config.old.as_deref().map(layout).transpose()?;
     // two reports into one directory come one after the other, and each reads after the one before it has written: the last
     // one to write has read the latest
     let site = config.out.as_deref().map(Site::open).transpose()?;
-    let new = read_side(&new_layout, "new")?;
-    let old = old_layout.as_ref().map(|layout| read_side(layout, "old")).transpose()?;
+    let new = read_side(&mut new_layout, "new")?;
+    let old = old_layout.as_mut().map(|layout| read_side(layout, "old")).transpose()?;
     let extra = extra(config)?;
     let damaged = [Some(&new), old.as_ref()].into_iter().flatten().any(|side| !side.unreadable.is_empty());
     let (report, graph) = report(new, old, &extra);

@@ -43,21 +43,48 @@ pub fn flake_rates(path: &Path) -> Result<BTreeMap<String, FlakeRate>> {
     Ok(read::<FlakeRates>(path)?.packages)
 }
 
-/// The verdicts of earlier reports, a package, in the order given.
+/// The verdicts of earlier reports, a package, oldest first.
 pub fn history(paths: &[PathBuf]) -> Result<BTreeMap<String, Vec<Past>>> {
     let mut history: BTreeMap<String, Vec<Past>> = BTreeMap::new();
+    let mut reports = Vec::new();
     for path in paths {
-        let file = if path.is_dir() { path.join("report.json") } else { path.clone() };
-        let report: Report = read(&file)?;
-        for entry in report.packages {
+        for file in earlier_reports(path)? {
+            let report: Report = read(&file)?;
+            reports.push((report.newest, report.packages));
+        }
+    }
+    // the same instant: in the order given
+    reports.sort_by(|a, b| a.0.cmp(&b.0));
+    for (newest, packages) in reports {
+        for entry in packages {
             history.entry(entry.package).or_default().push(Past {
-                at: report.newest.clone(),
+                at: newest.clone(),
                 verdict: entry.verdict,
                 outcome: entry.new.map(|state| state.outcome),
             });
         }
     }
     Ok(history)
+}
+
+/// The documents that a path stands for: itself, that of its directory, or those of the directory's directories and files.
+fn earlier_reports(path: &Path) -> Result<Vec<PathBuf>> {
+    if !path.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let own = path.join("report.json");
+    if own.exists() {
+        return Ok(vec![own]);
+    }
+    let entries = std::fs::read_dir(path)
+        .context(Exit::Unavailable, || format!("cannot read \"{}\"", path.display()))?;
+    let mut files: Vec<PathBuf> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .map(|path| if path.is_dir() { path.join("report.json") } else { path })
+        .filter(|path| path.extension().is_some_and(|is| is == "json") && path.is_file())
+        .collect();
+    files.sort_unstable();
+    Ok(files)
 }
 
 /// Adds to `rates` what two sides with the same inputs show: every observation is a run, and the rarer of passing and not

@@ -28,6 +28,8 @@ pub struct LogPage {
     pub log: String,
     /// Address of the page, seen from the directory of the report.
     pub page: String,
+    /// Address of its whole text, where the page has not all of it.
+    pub whole: Option<String>,
 }
 
 /// The logs of a run, in the order of its phases, each once.
@@ -51,6 +53,7 @@ pub fn logs(run: &Run, side: &'static str, package: &str) -> Vec<LogPage> {
                     phases: vec![phase.phase.clone()],
                     log: log.clone(),
                     page: format!("logs/{side}/{}/{number}-{}.html", file_name(package), file_name(last)),
+                    whole: None,
                 });
             }
         }

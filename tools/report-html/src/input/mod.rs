@@ -3,6 +3,7 @@
 pub mod documents;
 pub mod evidence;
 pub mod log;
+pub mod whole;
 
 use crate::input::log::Log;
 use crate::model::facts::{Archive, PackageFacts, SideFacts, archive_failure};
@@ -11,9 +12,11 @@ use contract::archived::{Archived, Status};
 use contract::run::{Finding, Outcome, Run};
 use contract::{Document, DocumentError};
 use edge::{Exit, Failure, Result};
+use rustix::fs::{CWD, Mode, OFlags};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, ErrorKind, Read as _};
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::{Path, PathBuf};
 
 /// No result is larger; what claims to be is not read.
@@ -21,13 +24,33 @@ const RESULT_MAX_BYTES: u64 = 32 * 1024 * 1024;
 /// Bytes of a log that are searched for a telling line when the result names none.
 const SEARCH_BYTES: u64 = 64 * 1024;
 
+/// Results are read twice, for the model and for their pages; so many bytes of a side are kept from the first time.
+const KEPT_BYTES: usize = 24 * 1024 * 1024;
+
 /// Where the parts of a side are.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Layout {
     /// Holds `results`, `logs`, `built`.
     pub out: PathBuf,
     /// Holds `manifest.jsonl` and `failed`; may be missing.
     pub archive: Option<PathBuf>,
+    /// Results that were read, by package: as many as are worth keeping.
+    kept: BTreeMap<String, Box<[u8]>>,
+}
+
+impl Layout {
+    /// The run of a package; `None` when the archive failed and nothing ran, or when it was replaced by something else
+    /// meanwhile.
+    pub fn run_of(&self, package: &str) -> Option<Run> {
+        if package.contains('/') {
+            return None;
+        }
+        if let Some(text) = self.kept.get(package) {
+            return parse_run(text).ok();
+        }
+        let path = self.out.join("results").join(format!("{package}.json"));
+        parse_run(&read_text(CWD, &path).ok()?).ok()
+    }
 }
 
 /// Finds the parts of a side: `dir` is what pkg-run-one wrote, or a directory with `out` and `archive` in it.
@@ -38,10 +61,11 @@ pub fn layout(dir: &Path) -> Result<Layout> {
         let beside =
             dir.canonicalize().ok().and_then(|dir| dir.parent().map(|parent| parent.join("archive")));
         let archive = Some(inner).filter(|dir| is_archive(dir)).or(beside.filter(|dir| is_archive(dir)));
-        return Ok(Layout { out: dir.to_owned(), archive });
+        return Ok(Layout { out: dir.to_owned(), archive, ..Layout::default() });
     }
     if dir.join("out").is_dir() || is_archive(&inner) {
-        return Ok(Layout { out: dir.join("out"), archive: Some(inner).filter(|dir| is_archive(dir)) });
+        let archive = Some(inner).filter(|dir| is_archive(dir));
+        return Ok(Layout { out: dir.join("out"), archive, ..Layout::default() });
     }
     let why = if dir.is_dir() {
         "neither \"results\" nor \"out\" nor \"archive\" is in it"
@@ -53,17 +77,18 @@ pub fn layout(dir: &Path) -> Result<Layout> {
 }
 
 /// Reads all of a side. A file that is no result does not end it: it is listed in [`SideFacts::unreadable`].
-pub fn read_side(layout: &Layout, label: &str) -> Result<SideFacts> {
+pub fn read_side(layout: &mut Layout, label: &str) -> Result<SideFacts> {
     let mut side = SideFacts { label: label.to_owned(), ..SideFacts::default() };
     if let Some(archive) = &layout.archive {
         side.manifest = Some(read_archive(archive, &mut side.unreadable)?);
     }
     let names = result_names(&layout.out.join("results"))?;
     let threads = std::thread::available_parallelism().map_or(2, |n| n.get()).min(8);
+    let out = layout.out.as_path();
     let parts: Vec<Part> = std::thread::scope(|scope| {
         let work: Vec<_> = names
             .chunks(names.len().div_ceil(threads).max(1))
-            .map(|names| scope.spawn(|| read_part(&layout.out, names)))
+            .map(|names| scope.spawn(move || read_part(out, names, KEPT_BYTES / threads)))
             .collect();
         work.into_iter().map(|thread| thread.join().unwrap_or_default()).collect()
     });
@@ -74,6 +99,7 @@ pub fn read_side(layout: &Layout, label: &str) -> Result<SideFacts> {
             side.states.insert(name, facts);
         }
         side.unreadable.extend(part.unreadable);
+        layout.kept.extend(part.kept);
     }
     let failed = side.manifest.iter().flatten().filter_map(|(name, archive)| {
         let (code, message) = archive.failed.as_ref()?;
@@ -134,13 +160,19 @@ struct Part {
     packages: Vec<(String, PackageFacts)>,
     unreadable: Vec<(String, String)>,
     sum: Sum,
+    kept: Vec<(String, Box<[u8]>)>,
 }
 
-fn read_part(out: &Path, names: &[String]) -> Part {
+fn read_part(out: &Path, names: &[String], keep_bytes: usize) -> Part {
     let mut part = Part::default();
+    let mut left = keep_bytes;
+    let how = OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let Ok(directory) = rustix::fs::open(out.join("results"), how, Mode::empty()) else { return part };
     for name in names {
-        match read_run(&out.join("results").join(name)) {
-            Ok(run) => {
+        let read =
+            read_text(directory.as_fd(), Path::new(name)).and_then(|text| Ok((parse_run(&text)?, text)));
+        match read {
+            Ok((run, text)) => {
                 let stem = name.strip_suffix(".json").unwrap_or(name);
                 // the document of a cycle stands under each of its names: each file is about its own
                 let package = match run.packages.iter().find(|package| *package == stem) {
@@ -152,6 +184,10 @@ fn read_part(out: &Path, names: &[String]) -> Part {
                 if facts.state.outcome != Outcome::Pass && facts.state.message.is_empty() {
                     facts.state.message = telling_line(out, &run).unwrap_or_default();
                 }
+                if let Some(rest) = left.checked_sub(text.len()) {
+                    left = rest;
+                    part.kept.push((package.clone(), text.into_boxed_slice()));
+                }
                 part.packages.push((package, facts));
             }
             Err(why) => part.unreadable.push((format!("results/{name}"), why)),
@@ -161,23 +197,23 @@ fn read_part(out: &Path, names: &[String]) -> Part {
 }
 
 /// One `run` document. There may be 40,000: the text is parsed once, and a second time only to say what is wrong with it.
-pub fn read_run(path: &Path) -> std::result::Result<Run, String> {
-    let text = read_text(path)?;
-    match serde_json::from_slice::<Run>(&text) {
+fn parse_run(text: &[u8]) -> std::result::Result<Run, String> {
+    match serde_json::from_slice::<Run>(text) {
         Ok(run) if run.kind == Run::KIND && run.v == contract::V => Ok(run),
-        _ => contract::read(&text).map_err(|error| error.to_string()),
+        _ => contract::read(text).map_err(|error| error.to_string()),
     }
 }
 
 fn read_document<D: Document>(path: &Path) -> std::result::Result<D, String> {
-    contract::read(&read_text(path)?).map_err(|error| error.to_string())
+    contract::read(&read_text(CWD, path)?).map_err(|error| error.to_string())
 }
 
-fn read_text(path: &Path) -> std::result::Result<Vec<u8>, String> {
-    let file = File::open(path).map_err(|error| error.to_string())?;
-    let size = file.metadata().map_or(0, |metadata| metadata.len().min(RESULT_MAX_BYTES));
-    let mut text = Vec::with_capacity(size as usize + 1);
-    file.take(RESULT_MAX_BYTES + 1).read_to_end(&mut text).map_err(|error| error.to_string())?;
+/// All of a small file, with as few system calls as can be.
+fn read_text(directory: BorrowedFd, path: &Path) -> std::result::Result<Vec<u8>, String> {
+    let file = rustix::fs::openat(directory, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|error| std::io::Error::from(error).to_string())?;
+    let mut text = Vec::with_capacity(8 * 1024);
+    File::from(file).take(RESULT_MAX_BYTES + 1).read_to_end(&mut text).map_err(|error| error.to_string())?;
     if text.len() as u64 > RESULT_MAX_BYTES {
         return Err(format!("more than {RESULT_MAX_BYTES} bytes"));
     }

@@ -1,4 +1,4 @@
-use crate::model::facts::SideFacts;
+use crate::model::facts::{PackageFacts, SideFacts};
 use contract::report::Difference;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -35,8 +35,10 @@ pub fn between(old: &SideFacts, new: &SideFacts, changed: &BTreeSet<String>) -> 
             ),
         );
     }
+    if let Some(sentence) = images(old, new) {
+        add("image", true, sentence);
+    }
     for (what, name, old, new) in [
-        ("image", "machine images", &old.sum.side.image_ids, &new.sum.side.image_ids),
         ("version", "language versions", &old.sum.side.versions, &new.sum.side.versions),
         ("recipe", "recipes", &old.sum.side.recipes, &new.sum.side.recipes),
     ] {
@@ -64,10 +66,10 @@ pub fn between(old: &SideFacts, new: &SideFacts, changed: &BTreeSet<String>) -> 
     for side in [old, new] {
         let sum = &side.sum.side;
         let mixed: Vec<&str> = [
-            (sum.catalog_ids.len() > 1, "catalogs"),
-            (sum.image_ids.len() > 1, "images"),
+            // where the archives are known, what each package is made of is compared itself
+            (sum.catalog_ids.len() > 1 && !known_packages, "catalogs"),
             (sum.versions.len() > 1, "versions"),
-            (sum.limits.len() > 1, "limits"),
+            (sum.limits.len() > 1 && old_limits != new_limits, "limits"),
         ]
         .into_iter()
         .filter_map(|(mixed, what)| mixed.then_some(what))
@@ -77,6 +79,37 @@ pub fn between(old: &SideFacts, new: &SideFacts, changed: &BTreeSet<String>) -> 
         }
     }
     differences
+}
+
+/// Packages that ran on another image than before. A side may have several: what does not pass on the minimal machine is tried
+/// on another one, and that it is needed is a finding, no difference of the sides.
+fn images(old: &SideFacts, new: &SideFacts) -> Option<String> {
+    let (on_old, on_new) = (&old.sum.side.image_ids, &new.sum.side.image_ids);
+    let of_both = |image: &String| on_old.contains(image) && on_new.contains(image);
+    let elsewhere = new.states.iter().filter(|(name, now)| {
+        let Some(was) = old.states.get(*name) else { return false };
+        let known = !was.image_id.is_empty() && !now.image_id.is_empty();
+        let needs = |facts: &PackageFacts| {
+            facts
+                .state
+                .findings
+                .iter()
+                .any(|f| matches!(f.code.as_str(), "needs-extended" | "needs-fallback"))
+        };
+        known
+            && !needs(was)
+            && !needs(now)
+            && was.image_id != now.image_id
+            && !(of_both(&was.image_id) && of_both(&now.image_id))
+    });
+    match elsewhere.count() {
+        0 => None,
+        _ if on_old.len() == 1 && on_new.len() == 1 => {
+            Some(format!("the machine images are not the same (old {}, new {})", ids(on_old), ids(on_new)))
+        }
+        1 => Some("1 package ran on another machine image than before".to_owned()),
+        n => Some(format!("{n} packages ran on other machine images than before")),
+    }
 }
 
 fn differ(old: &BTreeSet<String>, new: &BTreeSet<String>) -> bool {

@@ -1,7 +1,7 @@
 use crate::pages::frame::{Tab, page};
 use crate::pages::html::{Html, put};
 use crate::pages::index::capital;
-use crate::pages::{chip, duration, instant, names};
+use crate::pages::{chip, duration, instant, limits, names};
 use contract::report::{Report, Side, Verdict};
 use std::collections::BTreeSet;
 
@@ -108,10 +108,7 @@ fn about_side(h: &mut Html, side: &Side) {
     row("Image", clean(&side.image_ids));
     row("Language version", clean(&side.versions));
     row("Recipe", clean(&side.recipes));
-    let limits = side.limits.iter().map(|limits| {
-        limits.iter().map(|(name, value)| format!("{name} {value}")).collect::<Vec<_>>().join(", ")
-    });
-    row("Limits", limits.collect::<Vec<_>>().join("; or "));
+    row("Limits", side.limits.iter().map(limits).collect::<Vec<_>>().join("; or "));
     let machines: Vec<String> =
         side.machines.iter().map(|(name, times)| format!("{name} ({times} phases)")).collect();
     row("Machines", machines.join(", "));

@@ -93,6 +93,20 @@ pub fn file_name(name: &str) -> String {
     file
 }
 
+/// A name as a part of an address.
+pub fn address(name: &str) -> String {
+    let mut address = String::with_capacity(name.len());
+    for byte in name.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'+' | b'@' => {
+                address.push(byte as char)
+            }
+            _ => drop(write!(address, "%{byte:02X}")),
+        }
+    }
+    address
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

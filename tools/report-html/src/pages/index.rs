@@ -328,6 +328,8 @@ fn says(h: &mut Html, entry: &Entry) {
             }
             if let Some(state) = state.filter(|state| !state.message.is_empty()) {
                 put!(h, "<span class=\"mono\">", (short(&state.message, &entry.package)), "</span>");
+            } else if entry.trend.is_none() {
+                put!(h, (capital(&entry.reason)));
             }
         }
     }

@@ -22,6 +22,9 @@ pub fn log_page(report: &Report, of: &LogPage, log: &Log, hit: Option<usize>) ->
     );
     put!(h, (root), (package_href(&of.package)), "\">the package</a></li><li>", (bytes(log.total_bytes)));
     put!(h, "</li><li>file <code>", (of.log), "</code> of the run</li>");
+    if let Some(whole) = &of.whole {
+        put!(h, "<li><a href=\"", (last(whole)), "\">all of it as text</a></li>");
+    }
     if let Some(hit) = hit {
         put!(h, "<li><a href=\"#L", (hit + 1), "\">to the telling line</a></li>");
     }
@@ -38,12 +41,13 @@ pub fn log_page(report: &Report, of: &LogPage, log: &Log, hit: Option<usize>) ->
         if at == log.head.len()
             && let Some(skipped) = log.skipped_bytes
         {
-            put!(
-                h,
-                "<span class=\"gap\">… ",
-                (bytes(skipped)),
-                " in the middle are not shown; the file has them …</span>"
-            );
+            put!(h, "<span class=\"gap\">… ", (bytes(skipped)), " in the middle are not shown",);
+            match &of.whole {
+                Some(whole) => {
+                    put!(h, "; <a href=\"", (last(whole)), "\">the whole log</a> has them …</span>")
+                }
+                None => put!(h, "; the file has them …</span>"),
+            }
         }
         put!(h, "<span data-i id=\"L", (at + 1), "\"");
         if hit == Some(at) {
@@ -53,4 +57,9 @@ pub fn log_page(report: &Report, of: &LogPage, log: &Log, hit: Option<usize>) ->
     }
     put!(h, "</pre>\n");
     page(&report.title, &format!("{}: {phases}", of.package), root, Tab::None, true, &h)
+}
+
+/// The file, which is beside the page.
+fn last(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
 }

@@ -17,6 +17,8 @@ pub mod regressions;
 
 use crate::pages::html::{Html, file_name, put};
 use contract::report::{Entry, Report, Verdict};
+use contract::run::Tests;
+use std::collections::BTreeMap;
 
 /// Verdicts in words.
 pub fn label(verdict: Verdict) -> &'static str {
@@ -149,5 +151,46 @@ pub fn short<'a>(message: &'a str, package: &str) -> std::borrow::Cow<'a, str> {
         format!("{}{}", &message[..way], &message[at + 1..]).into()
     } else {
         message.into()
+    }
+}
+
+/// Limits as a person says them: `30 min, 5 min without output, 2048 MiB of memory`.
+pub fn limits(limits: &BTreeMap<String, u64>) -> String {
+    let time = |seconds: u64| match seconds {
+        s if s >= 120 && s % 60 == 0 => format!("{} min", s / 60),
+        s => format!("{s} s"),
+    };
+    let known: [(&str, &dyn Fn(u64) -> String); 6] = [
+        ("time_s", &time),
+        ("silence_s", &|s| format!("{} without output", time(s))),
+        ("memory_mb", &|mb| format!("{mb} MiB of memory")),
+        ("disk_mb", &|mb| format!("{mb} MiB on disk")),
+        ("log_mb", &|mb| format!("{mb} MiB of log")),
+        ("processes", &|n| format!("{n} processes")),
+    ];
+    let mut said: Vec<String> =
+        known.iter().filter_map(|(name, say)| limits.get(*name).map(|value| say(*value))).collect();
+    let others = limits.iter().filter(|(name, _)| known.iter().all(|(known, _)| known != name));
+    said.extend(others.map(|(name, value)| format!("{name} {value}")));
+    said.join(", ")
+}
+
+/// What the tests said: `24 tests in 3 files passed`, `2 of 24 tests failed, in 1 of 3 files`.
+pub fn tests(tests: &Tests) -> String {
+    let many = |n: u64, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+    let all = tests.passed + tests.failed;
+    match tests.status.as_str() {
+        "no-tests" => "it has none".to_owned(),
+        "not-run" => "not run".to_owned(),
+        "passed" if all == 0 => format!("{} ran, nothing failed", many(tests.files, "file")),
+        "passed" => format!("{} in {} passed", many(all, "test"), many(tests.files, "file")),
+        _ if tests.failed == 0 => format!("{} of {} failed", tests.files_failed, many(tests.files, "file")),
+        _ => format!(
+            "{} of {} failed, in {} of {}",
+            tests.failed,
+            many(all, "test"),
+            tests.files_failed.max(1),
+            many(tests.files, "file")
+        ),
     }
 }

@@ -2,13 +2,14 @@ use crate::input::evidence::{Excerpt, LogPage};
 use crate::model::facts::outcome_name;
 use crate::model::state_phrase;
 use crate::pages::frame::{Tab, page};
-use crate::pages::html::{Html, put};
+use crate::pages::html::{Html, file_name, put};
 use crate::pages::index::capital;
 use crate::pages::phases::{phases, time};
 use crate::pages::regressions::lines;
-use crate::pages::{chip, duration, instant, names, package_link, shell_line, short};
-use contract::report::{Entry, Report, State};
+use crate::pages::{chip, duration, instant, limits, names, package_link, shell_line, short};
+use contract::report::{Entry, Past, Report, State};
 use contract::run::Run;
+use std::collections::BTreeMap;
 
 /// What was read for one side of a package's page.
 #[derive(Debug, Default)]
@@ -17,6 +18,8 @@ pub struct SideView {
     pub excerpt: Option<Excerpt>,
     /// Logs that have a page.
     pub logs: Vec<LogPage>,
+    /// Documents that are somewhere, by name: their address.
+    pub documents: BTreeMap<String, String>,
 }
 
 /// Everything about one package: both sides, its evidence, how to repeat it, who depends on it.
@@ -33,15 +36,16 @@ pub fn package(
     chip(&mut h, entry.verdict);
     put!(h, "</h1>\n<p>", (capital(&entry.reason)), ".</p>\n");
     explain(&mut h, report, entry, root);
+    evidence(&mut h, entry, old, new, root);
     put!(h, "<div class=\"sides\">\n");
     let longest = [old, new]
         .iter()
         .filter_map(|view| view.run.as_ref())
         .map(|run| time(&run.phases))
         .fold(0.0, f64::max);
-    side(&mut h, report, entry, "new", entry.new.as_ref(), new, longest, root);
+    side(&mut h, report, "new", entry.new.as_ref(), new, longest, root);
     if report.old.is_some() {
-        side(&mut h, report, entry, "old", entry.old.as_ref(), old, longest, root);
+        side(&mut h, report, "old", entry.old.as_ref(), old, longest, root);
     }
     put!(h, "</div>\n");
     test_lists(&mut h, entry);
@@ -64,11 +68,52 @@ pub fn package(
     page(&report.title, &entry.package, root, Tab::None, false, &h)
 }
 
+/// Verdicts of earlier reports, oldest first, a little field each.
+pub fn strip(h: &mut Html, history: &[Past]) {
+    put!(h, "<ol class=\"strip\">");
+    for past in history {
+        let said = format!("{}: {}", instant(&past.at), crate::pages::label(past.verdict));
+        put!(
+            h,
+            "<li class=\"",
+            (past.verdict.name()),
+            "\" title=\"",
+            (said),
+            "\"><span class=\"vh\">",
+            (said),
+            "</span></li>"
+        );
+    }
+    put!(h, "</ol>");
+}
+
 /// Direct neighbours in the graph of dependencies, by name.
 #[derive(Debug, Default)]
 pub struct Neighbours<'a> {
     pub dependencies: Vec<&'a str>,
     pub dependents: Vec<&'a str>,
+}
+
+/// What it says where it fails, the new side first; an old failure that says the same is not told twice.
+fn evidence(h: &mut Html, entry: &Entry, old: &SideView, new: &SideView, root: &'static str) {
+    let mut told = "";
+    for (label, state, view) in [("new", &entry.new, new), ("old", &entry.old, old)] {
+        let Some(state) = state.as_ref().filter(|state| !state.message.is_empty()) else { continue };
+        if state.message == told {
+            continue;
+        }
+        told = &state.message;
+        put!(
+            h,
+            "<section class=\"card fail\"><header><h2 class=\"telling\">",
+            (short(&state.message, &entry.package))
+        );
+        put!(h, "</h2><span class=\"meta\">", (label), " side</span></header>\n");
+        if let Some(excerpt) = &view.excerpt {
+            lines(h, excerpt, root);
+        }
+        put!(h, "</section>\n");
+    }
 }
 
 fn explain(h: &mut Html, report: &Report, entry: &Entry, root: &'static str) {
@@ -119,25 +164,21 @@ fn explain(h: &mut Html, report: &Report, entry: &Entry, root: &'static str) {
     if let Some(author) = &entry.author {
         put!(h, "<dt>Author</dt><dd>", (crate::input::log::clean_line(author)), "</dd>");
     }
+    put!(
+        h,
+        "<dt>Badge</dt><dd><a href=\"",
+        (root),
+        "badges/packages/",
+        (file_name(&entry.package)),
+        ".svg\">SVG</a></dd>"
+    );
     for change in &entry.changes {
         put!(h, "<dt>", (capital(&change.code.replace('-', " "))), "</dt><dd>", (change.message), "</dd>");
     }
     if !entry.history.is_empty() {
-        put!(h, "<dt>Earlier reports</dt><dd><ol class=\"strip\">");
-        for past in &entry.history {
-            let said = format!("{}: {}", instant(&past.at), crate::pages::label(past.verdict));
-            put!(
-                h,
-                "<li class=\"",
-                (past.verdict.name()),
-                "\" title=\"",
-                (said),
-                "\"><span class=\"vh\">",
-                (said),
-                "</span></li>"
-            );
-        }
-        put!(h, "</ol></dd>");
+        put!(h, "<dt>Earlier reports</dt><dd>");
+        strip(h, &entry.history);
+        put!(h, "</dd>");
     }
     put!(h, "</dl>\n");
 }
@@ -146,7 +187,6 @@ fn explain(h: &mut Html, report: &Report, entry: &Entry, root: &'static str) {
 fn side(
     h: &mut Html,
     report: &Report,
-    entry: &Entry,
     label: &'static str,
     state: Option<&State>,
     view: &SideView,
@@ -173,12 +213,6 @@ fn side(
         return;
     };
     put!(h, "<span class=\"chip ", (class), "\">", (state_phrase(state)), "</span></header>\n");
-    if !state.message.is_empty() {
-        put!(h, "<p class=\"telling\">", (short(&state.message, &entry.package)), "</p>\n");
-    }
-    if let Some(excerpt) = &view.excerpt {
-        lines(h, excerpt, root);
-    }
     put!(h, "<dl class=\"facts\">");
     if state.chain.len() > 1 {
         put!(h, "<dt>Blame</dt><dd>");
@@ -205,20 +239,7 @@ fn side(
         put!(h, "<dt>Cycle</dt><dd>built and judged together: ", (state.cycle.join(", ")), "</dd>");
     }
     if let Some(tests) = &state.tests {
-        put!(
-            h,
-            "<dt>Tests</dt><dd>",
-            (tests.status),
-            ": ",
-            (tests.passed),
-            " passed, ",
-            (tests.failed),
-            " failed; ",
-            (tests.files),
-            " files, ",
-            (tests.files_failed),
-            " failed</dd>"
-        );
+        put!(h, "<dt>Tests</dt><dd>", (crate::pages::tests(tests)), "</dd>");
     }
     let seen: Vec<String> = state
         .observed
@@ -232,10 +253,11 @@ fn side(
     }
     put!(h, "</dd>");
     if let Some(run) = &view.run {
-        run_facts(h, run);
+        run_facts(h, run, view);
     }
     put!(h, "</dl>\n");
-    for finding in &state.findings {
+    // that it has no tests stands with the tests
+    for finding in state.findings.iter().filter(|finding| finding.code != "no-tests") {
         put!(
             h,
             "<div class=\"note\"><strong>",
@@ -250,7 +272,7 @@ fn side(
         if !run.command.is_empty() {
             put!(
                 h,
-                "<h3>Repeat it</h3><pre class=\"cmd\" role=\"group\" tabindex=\"0\" aria-label=\"command\">",
+                "<h3>Repeat it</h3>\n<pre class=\"cmd\" role=\"group\" tabindex=\"0\" aria-label=\"command\">",
                 (shell_line(&run.command)),
                 "</pre>"
             );
@@ -259,10 +281,9 @@ fn side(
     put!(h, "</section>\n");
 }
 
-fn run_facts(h: &mut Html, run: &Run) {
+fn run_facts(h: &mut Html, run: &Run, view: &SideView) {
     if !run.limits.is_empty() {
-        let limits: Vec<String> = run.limits.iter().map(|(name, value)| format!("{name} {value}")).collect();
-        put!(h, "<dt>Limits</dt><dd>", (limits.join(", ")), "</dd>");
+        put!(h, "<dt>Limits</dt><dd>", (limits(&run.limits)), "</dd>");
     }
     for (package, source) in &run.source {
         let checksum = run.checksum.get(package).map_or("", |sum| sum.get(..12).unwrap_or(sum));
@@ -278,7 +299,11 @@ fn run_facts(h: &mut Html, run: &Run) {
             if n > 0 {
                 put!(h, ", ");
             }
-            put!(h, (crate::input::log::clean_line(&doc.name)));
+            let name = crate::input::log::clean_line(&doc.name);
+            match view.documents.get(&doc.name) {
+                Some(href) => put!(h, "<a href=\"", (href), "\">", (name), "</a>"),
+                None => put!(h, (name)),
+            }
             match doc.status.as_str() {
                 "main" => {}
                 "extract" => put!(h, " (rendered with problems)"),

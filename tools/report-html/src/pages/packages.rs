@@ -2,11 +2,15 @@ use crate::model::facts::outcome_name;
 use crate::model::headline::count;
 use crate::pages::frame::{Tab, page};
 use crate::pages::html::{Html, put};
+use crate::pages::package::strip;
 use crate::pages::{chip, label, package_href, short};
 use contract::report::{Report, Verdict};
 
 /// Rows that the browser lays out together, or not at all while they are out of sight.
 const PART: usize = 200;
+
+/// Earlier verdicts in a row.
+const PAST: usize = 12;
 
 /// One row for each package, worst verdict first, then by name.
 pub fn packages(report: &Report) -> Vec<u8> {
@@ -35,6 +39,7 @@ pub fn packages(report: &Report) -> Vec<u8> {
         h,
         "<table class=\"all\" id=\"all\" data-sort><thead><tr><th scope=\"col\">Package</th><th scope=\"col\" data-by=\"number\">Verdict</th><th scope=\"col\">Old</th><th scope=\"col\">New</th><th scope=\"col\">What it says</th><th scope=\"col\" class=\"num\">Dependents</th></tr></thead>\n"
     );
+    let with_history = report.packages.iter().any(|entry| !entry.history.is_empty());
     let mut order: Vec<_> = report.packages.iter().collect();
     order.sort_by(|a, b| (a.verdict, &a.package).cmp(&(b.verdict, &b.package)));
     for part in order.chunks(PART) {
@@ -65,14 +70,12 @@ pub fn packages(report: &Report) -> Vec<u8> {
                 );
             }
             let message = entry.new.as_ref().or(entry.old.as_ref()).map_or("", |state| &state.message);
-            put!(
-                h,
-                "<td class=\"msg\">",
-                (short(message, &entry.package)),
-                "</td><td class=\"num\">",
-                (entry.dependents),
-                "</td></tr>\n"
-            );
+            put!(h, "<td class=\"msg\">", (short(message, &entry.package)));
+            if with_history {
+                // the latest: a long strip is on the package's page
+                strip(&mut h, &entry.history[entry.history.len().saturating_sub(PAST)..]);
+            }
+            put!(h, "</td><td class=\"num\">", (entry.dependents), "</td></tr>\n");
         }
         put!(h, "</tbody>\n");
     }

@@ -3,7 +3,7 @@
 use crate::pages::frame::{Tab, page};
 use crate::pages::html::{Html, put};
 use crate::pages::{duration, package_link};
-use contract::report::{Entry, Report, State};
+use contract::report::{Entry, Report, Side, State};
 
 /// Packages in the list of the slowest.
 const SLOWEST: usize = 25;
@@ -27,98 +27,157 @@ fn f(x: f64) -> String {
     format!("{x:.1}")
 }
 
-/// A bar a side and phase, with the numbers beside it as text.
+/// Colours of phases; the smallest share the last.
+const COLOURS: usize = 7;
+
+/// A bar a side, made of its phases, and the numbers below.
 fn phases(h: &mut Html, report: &Report) {
-    let sides: Vec<_> = report.old.iter().chain([&report.new]).collect();
-    let most = sides.iter().flat_map(|side| side.phases_s.values()).fold(0.0f64, |a, b| a.max(*b));
+    let sides: Vec<&Side> = report.old.iter().chain([&report.new]).collect();
+    let sum = |side: &Side| side.phases_s.values().sum::<f64>();
+    let most = sides.iter().map(|side| sum(side)).fold(0.0, f64::max);
     if most <= 0.0 {
         put!(h, "<p class=\"soft\">No phase has run.</p>");
         return;
     }
+    let of = |side: &Side, name: &str| side.phases_s.get(name).copied().unwrap_or(0.0);
+    let mut names: Vec<&str> =
+        sides.iter().flat_map(|side| side.phases_s.keys()).map(String::as_str).collect();
+    names.sort_unstable();
+    names.dedup();
+    let all = |name: &str| sides.iter().map(|side| of(side, name)).sum::<f64>();
+    names.sort_by(|a, b| all(b).total_cmp(&all(a)));
+    let colour = |n: usize| format!("p{}", n.min(COLOURS - 1));
     put!(
         h,
-        "<h2>By phase</h2><p class=\"soft\">Machine time, summed over all packages.</p>\n<div class=\"scroll\" tabindex=\"0\" role=\"group\" aria-label=\"Time by phase\"><table><thead><tr><th scope=\"col\">Phase</th><th scope=\"col\">Side</th><th scope=\"col\"><span class=\"vh\">Bar</span></th><th scope=\"col\" class=\"num\">Time</th><th scope=\"col\" class=\"num\">Share</th></tr></thead><tbody>"
+        "<h2>By phase</h2><p class=\"soft\">Machine time, summed over all packages.</p>\n<svg class=\"plot wide\" viewBox=\"0 0 960 ",
+        (sides.len() * 40),
+        "\" role=\"img\" aria-label=\"machine time by phase, as in the table below\">"
     );
-    let mut names: Vec<&String> = sides.iter().flat_map(|side| side.phases_s.keys()).collect();
-    names.sort();
-    names.dedup();
-    for name in names {
-        for side in &sides {
-            let Some(seconds) = side.phases_s.get(name) else { continue };
-            let all: f64 = side.phases_s.values().sum();
-            put!(
-                h,
-                "<tr><th scope=\"row\">",
-                (name),
-                "</th><td>",
-                (side.label),
-                "</td><td><svg class=\"line\" viewBox=\"0 0 100 8\" preserveAspectRatio=\"none\" aria-hidden=\"true\"><rect class=\"indeterminate\" width=\"",
-                (f(seconds / most * 100.0)),
-                "\" height=\"8\"/></svg></td><td class=\"num\">",
-                (duration(*seconds)),
-                "</td><td class=\"num\">",
-                (format!("{:.0}", seconds / all.max(1e-9) * 100.0)),
-                " %</td></tr>"
-            );
+    for (row, side) in sides.iter().enumerate() {
+        let (y, mut x) = (row * 40, 48.0);
+        put!(h, "<text x=\"0\" y=\"", (y + 20), "\">", (side.label), "</text>");
+        for (n, name) in names.iter().enumerate() {
+            let width = of(side, name) / most * 830.0;
+            if width >= 0.1 {
+                put!(h, "<rect class=\"", (colour(n)), "\" x=\"", (f(x)), "\" y=\"", (y + 2), "\" width=\"");
+                put!(h, (f((width - 1.0).max(0.5))), "\" height=\"28\"><title>", (name), " ");
+                put!(h, (duration(of(side, name))), "</title></rect>");
+            }
+            if width >= 70.0 {
+                put!(
+                    h,
+                    "<text class=\"on\" x=\"",
+                    (f(x + 8.0)),
+                    "\" y=\"",
+                    (y + 20),
+                    "\">",
+                    (name),
+                    "</text>"
+                );
+            }
+            x += width;
         }
+        put!(h, "<text class=\"soft\" x=\"", (f(x + 8.0)), "\" y=\"", (y + 20), "\">", (duration(sum(side))));
+        put!(h, "</text>");
+    }
+    put!(
+        h,
+        "</svg>\n<div class=\"scroll\" tabindex=\"0\" role=\"group\" aria-label=\"Time by phase\"><table class=\"tight fit\"><thead><tr><th scope=\"col\">Phase</th>"
+    );
+    for side in &sides {
+        put!(h, "<th scope=\"col\" class=\"num\">", (crate::pages::index::capital(&side.label)));
+        put!(h, "</th><th scope=\"col\" class=\"num\">Share</th>");
+    }
+    put!(h, "</tr></thead><tbody>");
+    for (n, name) in names.iter().enumerate() {
+        put!(
+            h,
+            "<tr><th scope=\"row\"><svg class=\"dot\" viewBox=\"0 0 10 10\" aria-hidden=\"true\"><rect class=\""
+        );
+        put!(h, (colour(n)), "\" width=\"10\" height=\"10\" rx=\"2\"/></svg>", (name), "</th>");
+        for side in &sides {
+            put!(h, "<td class=\"num\">", (duration(of(side, name))), "</td><td class=\"num soft\">");
+            put!(h, (format!("{:.0}", of(side, name) / sum(side).max(1e-9) * 100.0)), " %</td>");
+        }
+        put!(h, "</tr>");
     }
     put!(h, "</tbody></table></div>\n");
 }
 
-/// How many packages take how long: classes that double.
+/// How many packages take how long, on each side: classes that double.
 fn histogram(h: &mut Html, report: &Report) {
     const EDGES: [f64; 13] = [0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0];
-    let times: Vec<f64> = ran(report).map(|(_, state)| state.wall_s).collect();
-    if times.is_empty() {
+    let counted = |state: fn(&Entry) -> Option<&State>| {
+        let mut counts = [0u32; EDGES.len() + 1];
+        for state in report.packages.iter().filter_map(state).filter(|state| state.wall_s > 0.0) {
+            counts[EDGES.iter().position(|edge| state.wall_s < *edge).unwrap_or(EDGES.len())] += 1;
+        }
+        counts
+    };
+    let (old, new) = (counted(|entry| entry.old.as_ref()), counted(|entry| entry.new.as_ref()));
+    let most = old.iter().chain(&new).copied().max().unwrap_or(0);
+    if most == 0 {
         return;
     }
-    let mut counts = [0u32; EDGES.len() + 1];
-    for time in &times {
-        counts[EDGES.iter().position(|edge| time < edge).unwrap_or(EDGES.len())] += 1;
-    }
-    let most = counts.iter().copied().max().unwrap_or(1).max(1);
+    let sides = [("old", old, "soft-bar"), ("new", new, "p0")];
+    let sides: Vec<_> = sides.into_iter().filter(|(_, counts, _)| counts.iter().any(|n| *n > 0)).collect();
     put!(
         h,
-        "<h2>How long a package takes</h2>\n<svg class=\"plot\" viewBox=\"0 0 720 230\" role=\"img\" aria-label=\""
+        "<h2>How long a package takes</h2>\n<p class=\"soft\">Packages a class of time; each class is about twice as long as the one before.</p>\n<svg class=\"plot wide\" viewBox=\"0 0 960 230\" role=\"img\" aria-label=\""
     );
-    for (n, count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {
-        put!(h, (count), " packages ", (class_name(&EDGES, n)), "; ");
+    for (label, counts, _) in &sides {
+        for (n, count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {
+            put!(h, (label), ": ", (count), " ", (class_name(&EDGES, n)), "; ");
+        }
     }
-    put!(h, "\"><line class=\"axis\" x1=\"20\" x2=\"710\" y1=\"190\" y2=\"190\"/>");
-    for (n, count) in counts.iter().enumerate() {
-        let (x, height) = (22.0 + n as f64 * 49.0, f64::from(*count) / f64::from(most) * 160.0);
+    put!(h, "\"><line class=\"axis\" x1=\"10\" x2=\"950\" y1=\"190\" y2=\"190\"/>");
+    let width = 58.0 / sides.len() as f64;
+    for (at, (label, counts, class)) in sides.iter().enumerate() {
+        for (n, count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {
+            let x = 14.0 + n as f64 * 67.0 + at as f64 * width;
+            let height = (f64::from(*count) / f64::from(most) * 160.0).max(2.0);
+            put!(
+                h,
+                "<rect class=\"",
+                (class),
+                "\" x=\"",
+                (f(x)),
+                "\" y=\"",
+                (f(190.0 - height)),
+                "\" width=\""
+            );
+            put!(
+                h,
+                (f(width - 2.0)),
+                "\" height=\"",
+                (f(height)),
+                "\" rx=\"2\"><title>",
+                (label),
+                ": ",
+                (count)
+            );
+            put!(h, " ", (class_name(&EDGES, n)), "</title></rect><text x=\"", (f(x + width / 2.0 - 1.0)));
+            put!(h, "\" y=\"", (f(184.0 - height)), "\" text-anchor=\"middle\">", (count), "</text>");
+        }
+        let x = 14 + at * 70;
         put!(
             h,
-            "<rect class=\"indeterminate\" x=\"",
-            (f(x)),
-            "\" y=\"",
-            (f(190.0 - height)),
-            "\" width=\"45\" height=\"",
-            (f(height)),
-            "\" rx=\"2\"/>"
+            "<rect class=\"",
+            (class),
+            "\" x=\"",
+            (x),
+            "\" y=\"0\" width=\"11\" height=\"11\" rx=\"2\"/><text x=\""
         );
-        if *count > 0 {
-            put!(
-                h,
-                "<text x=\"",
-                (f(x + 22.0)),
-                "\" y=\"",
-                (f(184.0 - height)),
-                "\" text-anchor=\"middle\">",
-                (count),
-                "</text>"
-            );
-        }
-        if let Some(edge) = EDGES.get(n) {
-            put!(
-                h,
-                "<text class=\"soft\" x=\"",
-                (f(x + 47.0)),
-                "\" y=\"207\" text-anchor=\"middle\">",
-                (short(*edge)),
-                "</text>"
-            );
-        }
+        put!(h, (x + 17), "\" y=\"10\">", (label), "</text>");
+    }
+    for (n, edge) in EDGES.iter().enumerate() {
+        put!(
+            h,
+            "<text class=\"soft\" x=\"",
+            (f(77.0 + n as f64 * 67.0)),
+            "\" y=\"208\" text-anchor=\"middle\">"
+        );
+        put!(h, (short(*edge)), "</text>");
     }
     put!(h, "</svg>\n");
 }
@@ -177,16 +236,32 @@ fn scatter(h: &mut Html, report: &Report) {
     }
     put!(
         h,
-        "</p>\n<svg class=\"plot square\" viewBox=\"0 0 570 380\" role=\"img\" aria-label=\"old time against new time; the packages that moved most are in the table below\">"
+        "</p>\n<div class=\"sides\"><svg class=\"plot square\" viewBox=\"0 0 570 380\" role=\"img\" aria-label=\"old time against new time; the packages that moved most are in the table below\">"
     );
     put!(
         h,
         "<line class=\"axis\" x1=\"60\" y1=\"330\" x2=\"540\" y2=\"330\"/><line class=\"axis\" x1=\"60\" y1=\"30\" x2=\"60\" y2=\"330\"/><line class=\"axis\" x1=\"60\" y1=\"330\" x2=\"540\" y2=\"30\"/>"
     );
-    for tick in [0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0, 10000.0]
+    for tick in [0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 5000.0]
         .into_iter()
         .filter(|tick| (low..=high).contains(tick))
     {
+        put!(
+            h,
+            "<line class=\"grid\" y1=\"30\" y2=\"330\" x1=\"",
+            (f(x(tick))),
+            "\" x2=\"",
+            (f(x(tick))),
+            "\"/>"
+        );
+        put!(
+            h,
+            "<line class=\"grid\" x1=\"60\" x2=\"540\" y1=\"",
+            (f(y(tick))),
+            "\" y2=\"",
+            (f(y(tick))),
+            "\"/>"
+        );
         put!(
             h,
             "<text class=\"soft\" x=\"",
@@ -206,12 +281,12 @@ fn scatter(h: &mut Html, report: &Report) {
     }
     put!(
         h,
-        "<text x=\"300\" y=\"370\" text-anchor=\"middle\">old</text><text x=\"60\" y=\"20\" text-anchor=\"middle\">new</text>"
+        "<text x=\"300\" y=\"370\" text-anchor=\"middle\">time on the old side</text><text x=\"8\" y=\"18\">time on the new side</text>"
     );
     for (old, new, entry) in &dots {
         put!(
             h,
-            "<circle class=\"indeterminate\" fill-opacity=\".55\" cx=\"",
+            "<circle class=\"p0\" fill-opacity=\".6\" cx=\"",
             (f(x(*old))),
             "\" cy=\"",
             (f(y(*new))),
@@ -225,7 +300,7 @@ fn scatter(h: &mut Html, report: &Report) {
     if !moved.is_empty() {
         put!(
             h,
-            "<table><caption>Moved most</caption><thead><tr><th scope=\"col\">Package</th><th scope=\"col\" class=\"num\">Old</th><th scope=\"col\" class=\"num\">New</th></tr></thead><tbody>"
+            "<table class=\"tight\"><caption>Moved most</caption><thead><tr><th scope=\"col\">Package</th><th scope=\"col\" class=\"num\">Old</th><th scope=\"col\" class=\"num\">New</th></tr></thead><tbody>"
         );
         for (old, new, entry) in moved {
             put!(h, "<tr><th scope=\"row\">");
@@ -241,6 +316,7 @@ fn scatter(h: &mut Html, report: &Report) {
         }
         put!(h, "</tbody></table>\n");
     }
+    put!(h, "</div>\n");
 }
 
 fn slowest(h: &mut Html, report: &Report) {

@@ -3,6 +3,8 @@ use crate::model::facts::outcome_name;
 use crate::model::headline::{count, packages};
 use crate::model::state_phrase;
 use crate::pages::html::{Html, put};
+use crate::pages::index::capital;
+use crate::pages::package::strip;
 use crate::pages::{entry, names, package_link, short};
 use contract::report::{Entry, Group, Report, Verdict};
 use std::collections::BTreeMap;
@@ -81,14 +83,15 @@ fn card(h: &mut Html, report: &Report, group: &Group, evidence: Option<&(Excerpt
     if let Some(state) = state {
         put!(h, " <span class=\"chip fail\">", (state_phrase(state)), "</span>");
     }
-    put!(
-        h,
-        "</h3><span class=\"meta\">",
-        (packages(group.size)),
-        (if report.old.is_some() { " regressed, " } else { " failing, " }),
-        (packages(group.dependents)),
-        (if group.dependents == 1 { " depends on " } else { " depend on " })
-    );
+    put!(h, "</h3><span class=\"meta\">");
+    if group.size > 1 {
+        put!(h, (packages(group.size)), (if report.old.is_some() { " regressed, " } else { " fail, " }));
+    }
+    match group.dependents {
+        0 => put!(h, "nothing depends on "),
+        1 => put!(h, "1 package depends on "),
+        n => put!(h, (n), " packages depend on "),
+    }
     put!(
         h,
         (if group.roots.len() == 1 { "it" } else { "them" }),
@@ -102,7 +105,7 @@ fn card(h: &mut Html, report: &Report, group: &Group, evidence: Option<&(Excerpt
     if group.changed {
         put!(h, "<p><strong>This is a changed package itself.</strong></p>");
     } else if !group.suspects.is_empty() {
-        put!(h, "<p class=\"small\">Depends on what changed: ");
+        put!(h, "<p class=\"small soft\">Depends on what changed: ");
         for (n, name) in group.suspects.iter().take(8).enumerate() {
             if n > 0 {
                 put!(h, ", ");
@@ -179,12 +182,19 @@ fn card(h: &mut Html, report: &Report, group: &Group, evidence: Option<&(Excerpt
 
 /// Where it is, which tests it is about, and whether somebody knows.
 fn about_example(h: &mut Html, entry: &Entry) {
+    put!(h, "<p class=\"small soft\">", (capital(&entry.reason)));
     if let Some(file) = entry.new.as_ref().and_then(|state| state.file.as_ref()) {
-        put!(h, "<p class=\"small\">In <code>", (file));
+        put!(h, "; in <code>", (file));
         if let Some(line) = entry.new.as_ref().and_then(|state| state.line) {
             put!(h, ":", (line));
         }
-        put!(h, "</code>.</p>");
+        put!(h, "</code>");
+    }
+    put!(h, ".</p>");
+    if !entry.history.is_empty() {
+        put!(h, "<div class=\"small soft\">Earlier reports: ");
+        strip(h, &entry.history);
+        put!(h, "</div>");
     }
     if let Some(known) = &entry.known {
         put!(h, "<p class=\"small\"><span class=\"chip pending\">known</span> ", (known.reason), " (");
@@ -201,7 +211,12 @@ pub fn lines(h: &mut Html, excerpt: &Excerpt, root: &'static str) {
     if excerpt.lines.is_empty() {
         return;
     }
-    put!(h, "<pre role=\"group\" tabindex=\"0\" aria-label=\"log of ", (excerpt.phase), "\">");
+    put!(
+        h,
+        "<pre class=\"lines\" role=\"group\" tabindex=\"0\" aria-label=\"log of ",
+        (excerpt.phase),
+        "\">"
+    );
     for (at, line) in &excerpt.lines {
         if excerpt.hit == Some(*at) {
             put!(h, "<span class=\"hit\">", (line), "</span>\n");

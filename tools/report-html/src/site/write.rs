@@ -5,9 +5,9 @@ use crate::formats::junit;
 use crate::formats::markdown;
 use crate::formats::summary_rktd::{Logs, summary};
 use crate::input::evidence::{Excerpt, LogPage, excerpt, logs, read_log};
-use crate::input::{Layout, read_run};
+use crate::input::{Layout, log_path};
 use crate::model::depend::Graph;
-use crate::pages::html::file_name;
+use crate::pages::html::{address, file_name};
 use crate::pages::package::{Neighbours, SideView};
 use crate::pages::regressions::GROUPS_IN_FULL;
 use crate::pages::{self, package_href, shell_line};
@@ -18,6 +18,7 @@ use contract::report::{Entry, Report, Verdict};
 use contract::run::{Outcome, Run};
 use edge::{Result, progress, say};
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// More packages than this: `--logs auto` leaves out the logs of those that pass on both sides.
@@ -36,10 +37,22 @@ pub struct Sides<'a> {
 /// Writes the whole site. Pages of packages come first and the overview last, so that nothing leads to a page that is not there
 /// yet; what belongs to packages that are gone is removed at the end.
 pub fn write(config: &Config, site: &Site, report: &Report, graph: &Graph, sides: &Sides) -> Result<()> {
-    let done = package_pages(config, site, report, graph, sides)?;
+    for dir in ["packages", "logs"] {
+        site.begin(dir)?;
+    }
+    // the model is the longest of the files that wait for nothing
+    let (done, model) = std::thread::scope(|scope| {
+        let model = scope.spawn(|| site.write("report.json", &run::pretty(report)?));
+        let done = package_pages(config, site, report, graph, sides);
+        (done, model.join().unwrap_or_else(|_| Err(edge::Failure::bug("a thread that writes panicked"))))
+    });
+    let done = done?;
+    model?;
+    for dir in ["packages", "logs"] {
+        site.end(dir)?;
+    }
     let evidence = evidence(report, sides, &done.logs);
     let base_url = config.base_url.as_deref();
-    site.write("report.json", &run::pretty(report)?)?;
     site.write("report.md", markdown::markdown(report, &evidence, base_url).as_bytes())?;
     site.write("junit.xml", &junit::junit(report))?;
     site.write("summary.rktd", summary(report, &done.logs).as_bytes())?;
@@ -48,11 +61,12 @@ pub fn write(config: &Config, site: &Site, report: &Report, graph: &Graph, sides
         site.write(&path, &data)?;
         feeds.extend(path.strip_prefix("feeds/").map(str::to_owned));
     }
-    let mut badges = BTreeSet::new();
+    let mut badges = BTreeSet::from(["packages".to_owned()]);
     for (path, data) in badge::badges(report) {
         site.write(&path, &data)?;
         badges.extend(path.strip_prefix("badges/").map(str::to_owned));
     }
+    site.link_all("badges/packages", &badge::of_packages(report))?;
     site.write("about.html", &pages::about::about(report))?;
     site.write("findings.html", &pages::findings::findings(report))?;
     site.write("messages.html", &pages::messages::messages(report))?;
@@ -167,11 +181,19 @@ fn one_package(
     let places = [("old", sides.old, &entry.old), ("new", Some(sides.new), &entry.new)];
     for (view, (side, layout, state)) in views.iter_mut().zip(places) {
         let (Some(layout), Some(state)) = (layout, state) else { continue };
-        view.run = run_of(layout, &entry.package);
+        view.run = layout.run_of(&entry.package);
         let Some(run) = &view.run else { continue };
         if with_logs {
-            for page in logs(run, side, &entry.package) {
+            for mut page in logs(run, side, &entry.package) {
                 let Some(log) = read_log(layout, &page.log) else { continue };
+                if log.skipped_bytes.is_some() && log.total_bytes <= config.whole_logs_bytes {
+                    let whole = format!("{}.txt", page.page.trim_end_matches(".html"));
+                    if let Some(path) = log_path(&layout.out, &page.log) {
+                        site.copy_log(&whole, &path)?;
+                        written.log_files.insert(whole.clone());
+                        page.whole = Some(whole);
+                    }
+                }
                 let fails = run.phases.iter().any(|phase| {
                     phase.log.as_ref() == Some(&page.log) && phase.status == contract::run::PhaseStatus::Fail
                 });
@@ -185,7 +207,9 @@ fn one_package(
             view.excerpt = excerpt(layout, run, &state.message, &view.logs, PAGE_LINES.0, PAGE_LINES.1);
         }
     }
-    let [old, new] = views;
+    let [old, mut new] = views;
+    new.documents =
+        config.site.as_deref().map(|place| documents(site, place, new.run.as_ref())).unwrap_or_default();
     let name_of = |n: &usize| graph.names[*n].as_str();
     let depends = Neighbours {
         dependencies: graph.dependencies[number].iter().map(name_of).collect(),
@@ -201,17 +225,29 @@ fn one_package(
     Ok(())
 }
 
+/// The documents of a run that the site has, and where they are, seen from a package's page.
+fn documents(site: &Site, place: &str, run: Option<&Run>) -> BTreeMap<String, String> {
+    let is_url = place.starts_with("https://") || place.starts_with("http://");
+    let names = run.iter().flat_map(|run| &run.docs).filter(|doc| doc.status != "none").map(|doc| &doc.name);
+    // a name with a slash is no name of a document
+    names
+        .filter(|name| !name.contains('/') && !name.starts_with('.'))
+        .filter_map(|name| {
+            let index = format!("doc/{}/index.html", address(name));
+            let there = || Path::new(place).join("doc").join(name).join("index.html").is_file();
+            let href = match is_url {
+                true => format!("{place}/{index}"),
+                false if there() => format!("../{}/{index}", site.way_to(Path::new(place))?),
+                false => return None,
+            };
+            Some((name.clone(), href))
+        })
+        .collect()
+}
+
 fn by_phase(logs: &[LogPage]) -> BTreeMap<String, String> {
     let pairs = logs.iter().flat_map(|log| log.phases.iter().map(|phase| (phase.clone(), log.page.clone())));
     pairs.collect()
-}
-
-/// The run of a package; `None` when the archive failed and nothing ran, or when it was replaced by something else meanwhile.
-fn run_of(layout: &Layout, package: &str) -> Option<Run> {
-    if package.contains('/') {
-        return None;
-    }
-    read_run(&layout.out.join("results").join(format!("{package}.json"))).ok()
 }
 
 /// For each group the telling lines of its example and the command that repeats it.
@@ -222,7 +258,7 @@ fn evidence(
 ) -> BTreeMap<String, (Excerpt, String)> {
     let mut evidence = BTreeMap::new();
     for group in report.groups.iter().take(GROUPS_IN_FULL) {
-        let Some(run) = run_of(sides.new, &group.example) else { continue };
+        let Some(run) = sides.new.run_of(&group.example) else { continue };
         let pages: Vec<LogPage> = crate::input::evidence::logs(&run, "new", &group.example)
             .into_iter()
             .filter(|page| {
