@@ -1,5 +1,6 @@
 //! `vm-snapshot` as its users see it: the cases in `tests/cases/vm-snapshot/`, then what a folder cannot say: that machines
-//! are fresh, that nothing escapes, and that nothing is left behind, whoever is killed.
+//! are fresh, that nothing escapes, and that nothing is left behind, whoever is killed. What all machines do alike is in
+//! `vm_snapshot_drivers/suite.rs`.
 
 use serde_json::Value;
 use std::os::unix::fs::PermissionsExt;
@@ -20,7 +21,6 @@ struct Lab {
 const MACHINES: &str = r#"{"kind": "machines", "v": 1, "state_dir": "state", "machines": [
   {"name": "host", "root": "host", "own": ["/usr/share/racket"]},
   {"name": "lean", "root": "host", "memory_mb": 256, "processes": 64, "disk_mb": 64, "cpus": 1},
-  {"name": "one", "root": "host", "pool": 1},
   {"name": "tree", "root": "tree"},
   {"name": "local", "driver": "local"}]}"#;
 
@@ -239,56 +239,6 @@ fn of_the_host_only_programs_are_seen() {
 }
 
 #[test]
-fn exit_codes_are_those_of_a_shell() {
-    if !sandbox("exit_codes_are_those_of_a_shell") {
-        return;
-    }
-    let lab = Lab::new();
-    for machine in ["host", "local"] {
-        let id = lab.open(&[machine]);
-        let code = |args: &[&str]| {
-            let mut all = vec!["exec", &id];
-            all.extend(args);
-            lab.run(&all).status.code()
-        };
-        assert_eq!(code(&["true"]), Some(0), "{machine}");
-        assert_eq!(code(&["--", "sh", "-c", "exit 75"]), Some(75));
-        assert_eq!(code(&["--", "sh", "-c", "kill -9 $$"]), Some(137));
-        assert_eq!(code(&["--", "no-such-program"]), Some(127));
-        assert_eq!(code(&["--", "/etc/passwd"]), Some(126));
-        assert_eq!(code(&["--cwd", "/no/such", "--", "true"]), Some(126));
-        assert_eq!(code(&["--", "-not-an-option"]), Some(127));
-        let script = "head -c 5 /dev/zero; sleep 0.3; printf late >&2";
-        assert_eq!(lab.sh(&id, script).stdout, [0; 5]);
-    }
-}
-
-#[test]
-fn endless_output_and_endless_commands_end() {
-    if !sandbox("endless_output_and_endless_commands_end") {
-        return;
-    }
-    let lab = Lab::new();
-    let id = lab.open(&["host"]);
-    let vm_snapshot = tests::program("vm-snapshot");
-    let script =
-        format!("\"$0\" exec {id} -- yes | head -n 2; timeout -s KILL 1 \"$0\" exec {id} -- sleep 1000");
-    let begun = Instant::now();
-    let output =
-        tests::command("sh", &lab.path()).arg("-c").arg(script).arg(vm_snapshot).output().expect("sh runs");
-    assert_eq!(output.stdout, b"y\ny\n");
-    assert!(begun.elapsed() < Duration::from_secs(8));
-    let until = Instant::now() + Duration::from_secs(5);
-    loop {
-        let usage: Value = serde_json::from_str(&lab.ok(&["status", &id])).expect("usage");
-        if usage["processes"] == 0 || usage.get("processes").is_none() {
-            break;
-        }
-        assert!(Instant::now() < until, "{usage}");
-    }
-}
-
-#[test]
 fn snapshots_stack_and_are_read_only() {
     if !sandbox("snapshots_stack_and_are_read_only") {
         return;
@@ -360,31 +310,6 @@ fn a_limited_disk_can_be_kept() {
 }
 
 #[test]
-fn a_started_machine_keeps_its_disk() {
-    if !sandbox("a_started_machine_keeps_its_disk") {
-        return;
-    }
-    let lab = Lab::new();
-    lab.ok(&["start", "host"]);
-    assert_eq!(lab.run(&["start", "host"]).status.code(), Some(1), "it is running");
-    lab.sh("host", "echo 1 > f");
-    lab.ok(&["take", "host", "base"]);
-    lab.sh("host", "echo 2 > f");
-    lab.ok(&["stop", "host"]);
-    assert_eq!(lab.run(&["exec", "host", "true"]).status.code(), Some(69));
-    lab.ok(&["prune"]);
-    lab.ok(&["start", "host"]);
-    assert_eq!(lab.said("host", "cat f"), "2\n");
-    lab.ok(&["restore", "host", "base"]);
-    lab.ok(&["start", "host"]);
-    assert_eq!(lab.said("host", "cat f"), "1\n");
-    assert_eq!(lab.run(&["close", "host"]).status.code(), Some(2), "started machines are stopped");
-    lab.ok(&["stop", "host"]);
-    lab.ok(&["delete", "host"]);
-    lab.empty_within(5);
-}
-
-#[test]
 fn a_root_tree_needs_nothing_of_the_host() {
     if !sandbox("a_root_tree_needs_nothing_of_the_host") {
         return;
@@ -405,47 +330,6 @@ fn a_root_tree_needs_nothing_of_the_host() {
                     root:x:0:0::/root:/bin/sh\nracket:x:4242:4242:racket:/home/racket:/bin/sh\n";
     assert_eq!(said, expected);
     assert!(!lab.path().join("tree/work").exists(), "the tree is as it was");
-}
-
-#[test]
-fn files_go_in_and_out() {
-    if !sandbox("files_go_in_and_out") {
-        return;
-    }
-    let lab = Lab::new();
-    tests::sh_ok(
-        "mkdir -p d/e; head -c 30000000 /dev/urandom > d/big; ln -s big d/link; echo x > 'd/e/a b'",
-        &lab.path(),
-    );
-    for machine in ["host", "local"] {
-        let id = lab.open(&[machine]);
-        let work = lab.said(&id, "pwd");
-        let inside = format!("{}/copied", work.trim());
-        lab.ok(&["copy-in", &id, "d", &inside]);
-        lab.ok(&["copy-out", &id, &inside, "back"]);
-        tests::sh_ok("diff -r d back && test -L back/link && rm -r back", &lab.path());
-        lab.ok(&["copy-in", &id, "machines.json", &format!("{inside}/m")]);
-        lab.ok(&["copy-out", &id, &format!("{inside}/m"), "."]);
-        tests::sh_ok("cmp m machines.json", &lab.path());
-        assert_eq!(lab.run(&["copy-out", &id, &format!("{inside}/none"), "x"]).status.code(), Some(1));
-        assert!(!lab.path().join("x").exists());
-    }
-}
-
-#[test]
-fn a_pool_is_waited_for() {
-    if !sandbox("a_pool_is_waited_for") {
-        return;
-    }
-    let lab = Lab::new();
-    let first = lab.open(&["one"]);
-    assert_eq!(lab.run(&["open", "one", "--wait-s", "0"]).status.code(), Some(75));
-    let waiting = lab.command(&["open", "one"]).stdout(Stdio::piped()).spawn().expect("open");
-    std::thread::sleep(Duration::from_millis(300));
-    lab.ok(&["close", &first]);
-    let second = waiting.wait_with_output().expect("open");
-    assert!(second.status.success());
-    assert!(String::from_utf8_lossy(&second.stdout).contains("testbed"));
 }
 
 #[test]
@@ -470,45 +354,6 @@ fn many_side_by_side() {
     close.extend(ids.iter().map(String::as_str));
     lab.ok(&close);
     lab.empty_within(5);
-}
-
-#[test]
-fn an_instance_ends_with_its_owner() {
-    if !sandbox("an_instance_ends_with_its_owner") {
-        return;
-    }
-    let lab = Lab::new();
-    for machine in ["lean", "local"] {
-        // a subshell is no owner: the shell is
-        let script = format!(
-            "id=$(\"$0\" open {machine} | sed -n 's/.*\"id\": \"\\(.*\\)\",/\\1/p'); sleep 0.3; \"$0\" exec $id echo alive"
-        );
-        let vm_snapshot = tests::program("vm-snapshot");
-        let output = tests::command("sh", &lab.path())
-            .arg("-c")
-            .arg(script)
-            .arg(vm_snapshot)
-            .output()
-            .expect("sh runs");
-        assert_eq!(String::from_utf8_lossy(&output.stdout), "alive\n");
-        lab.empty_within(10);
-    }
-}
-
-#[test]
-fn an_instance_can_be_kept_for_a_while() {
-    if !sandbox("an_instance_can_be_kept_for_a_while") {
-        return;
-    }
-    let lab = Lab::new();
-    let script = "\"$0\" open host --keep-s 2 >/dev/null";
-    let vm_snapshot = tests::program("vm-snapshot");
-    let status =
-        tests::command("sh", &lab.path()).arg("-c").arg(format!("{script}; true")).arg(vm_snapshot).status();
-    assert!(status.expect("sh runs").success());
-    std::thread::sleep(Duration::from_millis(500));
-    assert!(lab.ok(&["list", "host"]).contains("instance"), "it is kept");
-    lab.empty_within(10);
 }
 
 /// kill -9 of every process in turn, at many moments: the next command leaves nothing.
@@ -602,22 +447,4 @@ fn the_usage_is_what_was_used() {
     assert!(usage["network_refusals"].as_u64().expect("refusals") > 0, "{usage}");
     assert_eq!(usage["memory_kills"], 0);
     assert_eq!(usage["disk_full"], false);
-}
-
-#[test]
-fn a_shell_is_a_real_terminal() {
-    if !sandbox("a_shell_is_a_real_terminal") || !tests::require("a_shell_is_a_real_terminal", &["script"]) {
-        return;
-    }
-    let lab = Lab::new();
-    let id = lab.open(&["host"]);
-    let script = format!(
-        "(sleep 1; printf 'stty size; sleep 100\\n'; sleep 1; printf '\\003'; sleep 0.3; printf 'echo after-$((1+1)); exit 5\\n'; sleep 1) |
-         timeout 20 script -qefc 'stty rows 33 cols 77; vm-snapshot shell {id}' /dev/null"
-    );
-    let output = tests::sh(&script, &lab.path());
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(said.contains("33 77") && said.contains("after-2"), "{said}");
-    assert_eq!(output.status.code(), Some(5), "{said}");
-    assert_eq!(lab.run(&["exec", "--tty", &id, "true"]).status.code(), Some(2), "stdin is no terminal");
 }

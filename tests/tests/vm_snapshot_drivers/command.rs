@@ -1,6 +1,7 @@
 //! Driver `command`: a program that prints a testbed stands in for any machine.
 
 use crate::lab::{Lab, write_program};
+use crate::suite::{self, Pace};
 use std::path::Path;
 
 /// A program that prints a testbed stands in for any machine: here it is vm-snapshot itself, and a shell script.
@@ -9,7 +10,7 @@ fn command() {
     let vm_snapshot = tests::program("vm-snapshot");
     let lab = Lab::new(&format!(
         r#"{{"name":"inner","driver":"local"}},
-           {{"name":"ours","driver":"command","open":["{}","open","inner"],"env":{{"FROM":"the document"}}}},
+           {{"name":"ours","driver":"command","pool":2,"open":["{}","open","inner"],"env":{{"FROM":"the document"}}}},
            {{"name":"theirs","driver":"command","open":["./bring-a-machine"]}},
            {{"name":"slow","driver":"command","open":["sleep","100"],"timeout_s":1}},
            {{"name":"mute","driver":"command","open":["true"]}},
@@ -21,8 +22,7 @@ fn command() {
         "#!/bin/sh\nd=$(mktemp -d)\nprintf '{\"kind\":\"testbed\",\"v\":1,\"id\":\"x\",\"machine\":\"m\",\"driver\":\"own\",\"work_dir\":\"%s\",\
          \"exec\":[\"env\"],\"close\":[\"rm\",\"-r\",\"%s\"]}' $d $d\n",
     );
-    lab.selftest("ours", 8);
-    lab.behaves("ours");
+    suite::run(&lab, "ours", Pace::Native);
     let testbed = lab.open(&["theirs"]);
     let id = testbed["id"].as_str().expect("an id");
     let work = testbed["work_dir"].as_str().expect("a directory");

@@ -1,6 +1,7 @@
 //! Driver `docker`: an engine that the test starts, and podman.
 
 use crate::lab::{Lab, SMALL_TREE, Service, missing};
+use crate::suite::{self, Pace};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -10,7 +11,7 @@ fn docker() {
         return;
     }
     let mut lab = Lab::new(
-        r#"{"name":"box","driver":"docker","image":"small","memory_mb":256,"disk_mb":512,"processes":100},
+        r#"{"name":"box","driver":"docker","image":"small","memory_mb":256,"disk_mb":512,"processes":100,"pool":3},
            {"name":"none","driver":"docker","image":"no-such-image"},
            {"name":"gone","driver":"docker","image":"x","engine":"no-such-engine"}"#,
     );
@@ -44,21 +45,9 @@ fn docker() {
     }
     let output = lab.run(&["open", "none"]);
     assert!(String::from_utf8_lossy(&output.stderr).contains("makes an image of a root tree"));
-    lab.selftest("box", 20);
-    lab.behaves("box");
-    // a machine with a disk of its own
-    assert!(lab.run(&["start", "box"]).status.success());
-    lab.run(&["exec", "box", "--", "sh", "-c", "echo 1 > f"]);
-    assert!(lab.run(&["take", "box", "one"]).status.success());
-    assert!(lab.run(&["stop", "box"]).status.success());
-    assert!(lab.run(&["start", "box"]).status.success());
-    assert_eq!(lab.run(&["exec", "box", "cat", "f"]).stdout, b"1\n");
-    assert!(lab.run(&["stop", "box"]).status.success());
-    assert!(lab.run(&["delete", "box"]).status.success());
-    let left = tests::sh_ok(
-        &format!("DOCKER_HOST={host} docker ps -aq; DOCKER_HOST={host} docker images -q"),
-        &path,
-    );
+    lab.leftovers = "docker ps -aq".to_owned();
+    suite::run(&lab, "box", Pace::Native);
+    let left = tests::sh_ok(&format!("DOCKER_HOST={host} docker images -q"), &path);
     assert_eq!(left.lines().count(), 1, "only the image is left: {left}");
 }
 
@@ -68,7 +57,7 @@ fn podman() {
         return;
     }
     let mut lab = Lab::new(
-        r#"{"name":"box","driver":"docker","engine":"podman","image":"small","memory_mb":256,"disk_mb":512,"processes":100}"#,
+        r#"{"name":"box","driver":"docker","engine":"podman","image":"small","memory_mb":256,"disk_mb":512,"processes":100,"pool":3}"#,
     );
     let path = lab.path();
     // a store of its own; runc and plain groups, because crun does not start on hosts with both versions of groups
@@ -85,14 +74,7 @@ fn podman() {
     );
     lab.env.push(("CONTAINERS_CONF", path.join("containers.conf").display().to_string()));
     lab.env.push(("CONTAINERS_STORAGE_CONF", path.join("storage.conf").display().to_string()));
-    lab.selftest("box", 20);
-    lab.behaves("box");
-    let mut list = tests::command("podman", &path);
-    let left = list
-        .envs(lab.env.iter().map(|(key, value)| (key, value)))
-        .args(["ps", "-aq"])
-        .output()
-        .expect("podman");
-    assert_eq!(left.stdout, b"");
+    lab.leftovers = "podman ps -aq".to_owned();
+    suite::run(&lab, "box", Pace::Native);
     let _ = tests::sh("umount graph/overlay", &path);
 }

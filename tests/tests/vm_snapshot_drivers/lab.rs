@@ -39,6 +39,10 @@ pub struct Lab {
     pub services: Vec<Service>,
     pub dir: tempfile::TempDir,
     pub env: Vec<(&'static str, String)>,
+    /// Instances that were opened, whose traces are looked for.
+    opened: std::sync::Mutex<Vec<String>>,
+    /// A script of the host that prints what else is left.
+    pub leftovers: String,
 }
 
 impl Lab {
@@ -46,17 +50,27 @@ impl Lab {
         let dir = tempfile::Builder::new().prefix("vms").tempdir().expect("a directory");
         let document = format!(r#"{{"kind":"machines","v":1,"state_dir":"state","machines":[{machine}]}}"#);
         std::fs::write(dir.path().join("machines.json"), document).expect("machines");
-        Lab { services: Vec::new(), dir, env: Vec::new() }
+        Lab {
+            services: Vec::new(),
+            dir,
+            env: Vec::new(),
+            opened: std::sync::Mutex::default(),
+            leftovers: String::new(),
+        }
     }
 
     pub fn path(&self) -> PathBuf {
         self.dir.path().canonicalize().expect("it is there")
     }
 
-    pub fn run(&self, args: &[&str]) -> Output {
+    pub fn command(&self, args: &[&str]) -> Command {
         let mut command = tests::command(tests::program("vm-snapshot"), &self.path());
-        command.envs(self.env.iter().map(|(key, value)| (key, value)));
-        command.args(args).output().expect("vm-snapshot runs")
+        command.envs(self.env.iter().map(|(key, value)| (key, value))).args(args);
+        command
+    }
+
+    pub fn run(&self, args: &[&str]) -> Output {
+        self.command(args).output().expect("vm-snapshot runs")
     }
 
     pub fn open(&self, args: &[&str]) -> Value {
@@ -64,22 +78,76 @@ impl Lab {
         all.extend(args);
         let output = self.run(&all);
         assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
-        serde_json::from_slice(&output.stdout).expect("a testbed")
+        let testbed: Value = serde_json::from_slice(&output.stdout).expect("a testbed");
+        self.note(testbed["id"].as_str().expect("an id"));
+        testbed
     }
 
-    pub fn selftest(&self, machine: &str, at_least: usize) {
-        let output = self.run(&["selftest", machine]);
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let failed: Vec<&str> = text.lines().filter(|line| !line.contains("\"ok\":true")).collect();
-        assert_eq!(failed, [""; 0], "{}", String::from_utf8_lossy(&output.stderr));
-        assert!(text.lines().count() >= at_least, "{text}{}", String::from_utf8_lossy(&output.stderr));
+    /// Remembers an instance, so that what is left of it is found.
+    pub fn note(&self, id: &str) {
+        self.opened.lock().expect("no test panics with it").push(id.to_owned());
     }
+
+    /// Numbers of the processes with all these texts in their command line.
+    pub fn processes(&self, texts: &[&str]) -> Vec<u32> {
+        running()
+            .filter(|(_, line)| texts.iter().all(|text| line.contains(text)))
+            .map(|(pid, _)| pid)
+            .collect()
+    }
+
+    /// What is left of instances: directories, processes, mounts, files for a while, and what `leftovers` prints.
+    pub fn left(&self) -> Vec<String> {
+        let state = self.path().join("state/instances");
+        let entries = |dir: &Path| {
+            let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+            entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect::<Vec<String>>()
+        };
+        let ids: Vec<String> = {
+            let opened = self.opened.lock().expect("no test panics with it");
+            opened.iter().filter(|id| id.contains('-')).cloned().collect()
+        };
+        let traces = |text: &str| ids.iter().any(|id| text.contains(id.as_str()));
+        let mut left: Vec<String> = entries(&state).iter().map(|name| format!("directory {name}")).collect();
+        left.extend(
+            entries(&std::env::temp_dir())
+                .iter()
+                .filter(|name| traces(name))
+                .map(|name| format!("file {name}")),
+        );
+        let here = state.display().to_string();
+        for (pid, line) in running() {
+            let cwd = std::fs::read_link(format!("/proc/{pid}/cwd")).unwrap_or_default();
+            if line.contains(&here) || traces(&line) || cwd.starts_with(&state) {
+                left.push(format!("process {line}"));
+            }
+        }
+        let mounts = std::fs::read_to_string("/proc/self/mountinfo").expect("mountinfo");
+        left.extend(mounts.lines().filter(|line| line.contains(&here)).map(|line| format!("mount {line}")));
+        if !self.leftovers.is_empty() {
+            let mut shell = tests::command("sh", &self.path());
+            shell.envs(self.env.iter().map(|(key, value)| (key, value)));
+            let output = shell.arg("-c").arg(&self.leftovers).output().expect("sh runs");
+            left.extend(String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned));
+        }
+        left
+    }
+}
+
+/// Processes that are alive, with their command lines.
+fn running() -> impl Iterator<Item = (u32, String)> {
+    std::fs::read_dir("/proc").expect("/proc").flatten().filter_map(|entry| {
+        let pid = entry.file_name().to_str()?.parse().ok()?;
+        let line = std::fs::read(entry.path().join("cmdline")).ok()?;
+        let is_zombie = std::fs::read_to_string(entry.path().join("stat")).ok()?.contains(") Z ");
+        (!is_zombie).then(|| (pid, String::from_utf8_lossy(&line).replace('\0', " ")))
+    })
 }
 
 /// A root tree of a few programs of the host and their libraries, for images without a download.
 pub const SMALL_TREE: &str = r#"
 mkdir -p tree/usr/bin tree/etc tree/tmp tree/root tree/home/racket tree/proc tree/sys tree/dev; chmod 1777 tree/tmp; ln -s usr/bin tree/bin
-for p in dash sh env id chown mkdir cat grep getent sed head tr ls sleep setsid tar mktemp cp dirname rm cut date seq cmp true false touch sort; do
+for p in dash sh env id chown mkdir cat grep getent sed head tr ls sleep setsid tar mktemp cp mv dirname rm cut date seq cmp true false touch sort; do
   f=/usr/bin/$p; cp -L $f tree/usr/bin/
   for l in $(ldd $f | grep -o '/[^ ]*'); do mkdir -p tree$(dirname $l); [ -e tree$l ] || cp -L $l tree$l; done
 done

@@ -6,6 +6,7 @@ mod command;
 mod docker;
 mod lab;
 mod qemu;
+mod sandbox;
 mod ssh;
 mod ssh_trouble;
 mod suite;

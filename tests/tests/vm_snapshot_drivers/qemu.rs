@@ -1,6 +1,7 @@
 //! Driver `qemu`: emulated, so that it runs anywhere; slow.
 
 use crate::lab::{Lab, missing};
+use crate::suite::{self, Pace};
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -27,7 +28,7 @@ fn qemu_lab(test: &str) -> Option<Lab> {
     let machine = |name: &str, kernel: &str, identity: &str| {
         format!(
             r#"{{"name":"{name}","driver":"qemu","image":"{image}/base.qcow2","kernel":"{image}/{kernel}","initrd":"{image}/initrd.gz",
-                "identity":"{identity}","known_hosts":"{image}/known_hosts","memory_mb":512}}"#
+                "identity":"{identity}","known_hosts":"{image}/known_hosts","memory_mb":512,"pool":2}}"#
         )
     };
     let key = format!("{image}/key");
@@ -50,14 +51,14 @@ fn qemu_lab(test: &str) -> Option<Lab> {
 #[test]
 fn qemu_selftest() {
     if let Some(lab) = qemu_lab("qemu_selftest") {
-        lab.selftest("vm", 18);
+        suite::selftest(&lab, "vm");
     }
 }
 
 #[test]
 fn qemu_snapshots_hold_the_memory() {
     let Some(lab) = qemu_lab("qemu_snapshots_hold_the_memory") else { return };
-    lab.behaves("vm");
+    suite::run(&lab, "vm", Pace::Emulated);
     // the memory is part of a snapshot: what ran goes on, and the clock is right
     let testbed = lab.open(&["vm"]);
     let id = testbed["id"].as_str().expect("an id").to_owned();

@@ -1,6 +1,7 @@
 //! Driver `ssh`: an sshd that the test starts.
 
 use crate::lab::{Lab, Service, free_port, missing};
+use crate::suite::{self, Pace};
 use std::process::Command;
 
 #[test]
@@ -16,7 +17,7 @@ fn ssh() {
     };
     let mut lab = Lab::new(&format!(
         r#"{},{},{},{}"#,
-        machine("there", ""),
+        machine("there", r#","pool":3"#),
         machine("stranger", r#","options":["UserKnownHostsFile=/dev/null"]"#)
             .replace(r#""known_hosts":"known","#, ""),
         machine("locked", "").replace(r#""identity":"key""#, r#""identity":"other""#),
@@ -46,8 +47,7 @@ fn ssh() {
         assert_eq!(output.status.code(), Some(69), "{machine}: {said}");
         assert!(said.contains(text), "{machine}: {said}");
     };
-    lab.selftest("there", 8);
-    lab.behaves("there");
+    suite::run(&lab, "there", Pace::Native);
     told("stranger", "check the key");
     told("locked", "put your public key on the machine");
     told("nowhere", "must be a name that this host can look up");

@@ -155,6 +155,9 @@ impl Driver for Command {
             }
             argv.extend(request.cwd.iter().flat_map(|dir| ["--cwd".into(), dir.clone()]));
             argv.extend(request.user.iter().flat_map(|user| ["--user".into(), OsString::from(user)]));
+            if request.tty {
+                argv.push("--tty".into());
+            }
             argv.push("--".into());
         } else {
             if request.user.is_some() {
@@ -177,6 +180,7 @@ impl Driver for Command {
         command
             .arg("internal-local")
             .arg(std::process::id().to_string())
+            .arg(&seat.dir)
             .arg(if request.tty { "tty" } else { "" })
             .arg("/")
             .args(argv);

@@ -10,9 +10,10 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, PidfdFlags, Signal};
 use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
 
 /// A way to run a command inside.
 pub trait Channel {
@@ -60,16 +61,13 @@ for p in $(grep -lzsx "VM_SNAPSHOT_EXEC=$t" /proc/[0-9]*/environ); do p=${p#/pro
 /// What the wrapper gets: argv for the shell inside.
 pub fn wrapped(seat: &Seat, request: &Request, home: &str, work_dir: &str, tag: &str) -> Vec<OsString> {
     let user = request.user.as_deref().unwrap_or("racket");
-    let mut argv: Vec<OsString> =
-        ["sh", "-c"].iter().map(OsString::from).chain([format!("{WRAPPER}{KILL}exit $s").into()]).collect();
-    argv.push("vm-snapshot".into());
-    argv.push(tag.into());
-    argv.push(request.cwd.clone().unwrap_or_else(|| work_dir.into()));
+    let mut words: Vec<OsString> = vec![tag.into()];
+    words.push(request.cwd.clone().unwrap_or_else(|| work_dir.into()));
     let mut variable = |key: &OsStr, value: &OsStr| {
         let mut pair = key.to_owned();
         pair.push("=");
         pair.push(value);
-        argv.push(pair);
+        words.push(pair);
     };
     for (key, value) in [
         ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
@@ -88,8 +86,32 @@ pub fn wrapped(seat: &Seat, request: &Request, home: &str, work_dir: &str, tag: 
     for (key, value) in &request.env {
         variable(key, value);
     }
-    argv.extend(request.argv.iter().cloned());
-    argv
+    words.extend(request.argv.iter().cloned());
+    let script = format!("{}{WRAPPER}{KILL}exit $s", bytes(&words));
+    // a word that is no text was told in the script
+    let words = words.into_iter().map(|word| if word.to_str().is_some() { word } else { OsString::new() });
+    ["sh", "-c", &script, "vm-snapshot"].iter().map(OsString::from).chain(words).collect()
+}
+
+/// Start of a script that gives words which are no UTF-8 their bytes: the clients of container engines send text only, and
+/// would replace what is none.
+fn bytes(words: &[OsString]) -> String {
+    if words.iter().all(|word| word.to_str().is_some()) {
+        return String::new();
+    }
+    let mut script = String::new();
+    let mut list = String::from("set --");
+    for (at, word) in (1..).zip(words) {
+        if word.to_str().is_none() {
+            let octal: String = word.as_bytes().iter().map(|byte| format!("\\{byte:03o}")).collect();
+            // the dot keeps a newline at the end
+            script.push_str(&format!("b{at}=$(printf '{octal}.'); b{at}=${{b{at}%.}}\n"));
+            list.push_str(&format!(" \"$b{at}\""));
+        } else {
+            list.push_str(&format!(" \"${{{at}}}\""));
+        }
+    }
+    format!("{script}{list}\n")
 }
 
 /// The command for `exec`: the guard, which runs the wrapped command through the channel.
@@ -123,6 +145,7 @@ pub fn role(args: Vec<OsString>) -> ExitCode {
     let (Some(seat), Some(channel)) = (seat, channel) else { return gone("the instance is gone") };
     let parent = parent.parse().ok().and_then(Pid::from_raw);
     let watch = parent.and_then(|pid| rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok());
+    let Some(keeper) = crate::instance::keeper::watch(dir) else { return gone("the instance is gone") };
     let user = (!user.is_empty()).then_some(user.as_str());
     if tty.is_empty() {
         // what is sent to the caller's terminal or group must not stop the guard
@@ -132,20 +155,28 @@ pub fn role(args: Vec<OsString>) -> ExitCode {
         Ok(child) => child,
         Err(error) => return gone(&error.to_string()),
     };
-    match wait_for(&mut child, watch.as_ref()) {
-        Some(code) => {
-            let own = channel.own_codes().contains(&code);
-            match own.then(|| channel.silence(&seat)).flatten() {
-                Some(failure) => trouble(&failure),
-                None => ExitCode::from(u8::try_from(code).unwrap_or(255)),
+    match wait_for(&mut child, &watch.iter().chain([&keeper]).collect::<Vec<_>>()) {
+        Some(status) => {
+            let own = status.code().is_some_and(|code| channel.own_codes().contains(&code));
+            if let Some(failure) = own.then(|| channel.silence(&seat)).flatten() {
+                return trouble(&failure);
             }
+            if status.signal().is_some() {
+                // of the channel, not of the command: its reader is gone
+                end(&seat, channel, &tag, user);
+            }
+            let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
+            ExitCode::from(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(255))
         }
         None => {
             // nobody waits any more: end what was started
             let _ = child.kill();
             let _ = child.wait();
-            end(&seat, channel, &tag);
-            ExitCode::FAILURE
+            end(&seat, channel, &tag, user);
+            match crate::instance::keeper::watch(dir) {
+                None => gone("the instance ended"),
+                Some(_) => ExitCode::FAILURE,
+            }
         }
     }
 }
@@ -161,18 +192,19 @@ fn gone(what: &str) -> ExitCode {
     trouble(&Failure::try_again(format!("cannot run in the machine: {what}")))
 }
 
-/// Exit code of the channel. None: the parent is gone.
-fn wait_for(child: &mut Child, parent: Option<&OwnedFd>) -> Option<i32> {
+/// How the channel ended. None: one of the others, who need it, is gone.
+fn wait_for(child: &mut Child, others: &[&OwnedFd]) -> Option<ExitStatus> {
     let watch = rustix::process::pidfd_open(Pid::from_child(child), PidfdFlags::empty()).ok()?;
-    let mut fds: Vec<PollFd<'_>> =
-        std::iter::once(&watch).chain(parent).map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
+    let mut fds: Vec<PollFd<'_>> = std::iter::once(&watch)
+        .chain(others.iter().copied())
+        .map(|fd| PollFd::new(fd, PollFlags::IN))
+        .collect();
     while let Err(rustix::io::Errno::INTR) = poll(&mut fds, None) {}
-    let status = child.try_wait().ok()??;
-    status.code().or_else(|| status.signal().map(|signal| 128 + signal))
+    child.try_wait().ok()?
 }
 
 /// Ends a command inside: whoever has its tag; when no other command runs, every process of the ordinary user.
-fn end(seat: &Seat, channel: &dyn Channel, tag: &str) {
+fn end(seat: &Seat, channel: &dyn Channel, tag: &str, user: Option<&str>) {
     let run = |script: &str, user: Option<&str>| {
         let argv: Vec<OsString> =
             ["sh", "-c", script, "vm-snapshot", tag].iter().map(OsString::from).collect();
@@ -186,7 +218,12 @@ fn end(seat: &Seat, channel: &dyn Channel, tag: &str) {
     if alone.is_some() && channel.is_whole_machine() {
         run(channel.kill_all(), None);
     }
-    run(&format!("t=$1\n{KILL}"), Some("root"));
+    // root need not be able to look into the processes of others: it is not in a container
+    let script = format!("t=$1\n{KILL}");
+    run(&script, user);
+    if user != Some("root") {
+        run(&script, Some("root"));
+    }
 }
 
 /// Runs a script inside as root and gives its stdout; None when it fails.
@@ -204,4 +241,18 @@ pub fn needed<'a>(seat: &'a Seat, name: &str) -> Result<&'a str> {
             seat.instance.machine.name, seat.instance.machine.driver
         ))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_that_are_no_text_are_told_in_the_script() {
+        let words = ["a", "b"].map(OsString::from);
+        assert_eq!(bytes(&words), "");
+        let odd = OsStr::from_bytes(b"\xff\n").to_owned();
+        let script = bytes(&["a".into(), odd]);
+        assert_eq!(script, "b2=$(printf '\\377\\012.'); b2=${b2%.}\nset -- \"${1}\" \"$b2\"\n");
+    }
 }

@@ -16,18 +16,20 @@ use std::process::{Child, Command, ExitCode};
 
 pub struct Local;
 
-/// The role `internal-local PARENT TTY CWD ARGV…`: runs a command and, when it or the parent ends, kills whatever it
-/// started.
+/// The role `internal-local PARENT DIR TTY CWD ARGV…`: runs a command and, when it, the parent or the instance in DIR ends,
+/// kills whatever it started.
 /// As a subreaper it inherits the orphans, so that nobody escapes by forking twice or by a session of its own.
 pub fn role(args: Vec<OsString>) -> ExitCode {
     let mut args = args.into_iter();
     let parent = args.next().and_then(|pid| pid.to_str()?.parse().ok()).and_then(Pid::from_raw);
+    let dir = args.next().unwrap_or_default();
     let tty = args.next().is_some_and(|tty| tty == *"tty");
     let cwd = args.next().unwrap_or_default();
     let argv: Vec<OsString> = args.collect();
     let Some((program, rest)) = argv.split_first() else { return ExitCode::SUCCESS };
     let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
     let watch = parent.and_then(|pid| rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok());
+    let Some(keeper) = crate::instance::keeper::watch(Path::new(&dir)) else { return ended() };
     if rustix::process::getppid() != parent {
         return ExitCode::FAILURE;
     }
@@ -55,25 +57,34 @@ pub fn role(args: Vec<OsString>) -> ExitCode {
             return ExitCode::from(if error.kind() == std::io::ErrorKind::NotFound { 127 } else { 126 });
         }
     };
-    let code = wait_for(&mut child, watch.as_ref());
+    let code = wait_for(&mut child, &watch.iter().chain([&keeper]).collect::<Vec<_>>());
     kill_descendants();
-    ExitCode::from(code)
+    code.map_or_else(ended, ExitCode::from)
 }
 
-fn wait_for(child: &mut Child, parent: Option<&OwnedFd>) -> u8 {
+/// Every exit code belongs to the command, so that this is told by dying of a signal; `exec` knows.
+fn ended() -> ExitCode {
+    let _ = rustix::process::kill_process(rustix::process::getpid(), Signal::KILL);
+    ExitCode::FAILURE
+}
+
+/// Exit code of the command. None: one of the others, who need it, is gone.
+fn wait_for(child: &mut Child, others: &[&OwnedFd]) -> Option<u8> {
     let pid = Pid::from_child(child);
     let watch = rustix::process::pidfd_open(pid, PidfdFlags::empty());
     if let Ok(watch) = &watch {
-        let mut fds: Vec<PollFd<'_>> =
-            std::iter::once(watch).chain(parent).map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
+        let mut fds: Vec<PollFd<'_>> = std::iter::once(watch)
+            .chain(others.iter().copied())
+            .map(|fd| PollFd::new(fd, PollFlags::IN))
+            .collect();
         while let Err(rustix::io::Errno::INTR) = poll(&mut fds, None) {}
     }
     match child.try_wait() {
         Ok(Some(status)) => {
             let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
-            code.and_then(|code| u8::try_from(code).ok()).unwrap_or(255)
+            Some(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(255))
         }
-        _ => 137,
+        _ => None,
     }
 }
 
@@ -126,6 +137,7 @@ impl Driver for Local {
         command
             .arg("internal-local")
             .arg(std::process::id().to_string())
+            .arg(&seat.dir)
             .arg(if request.tty { "tty" } else { "" })
             .arg(cwd)
             .args(&request.argv)

@@ -15,8 +15,9 @@ pub fn copy_in(store: &Store, id: &str, from: &Path, to: &str) -> Result<()> {
     let mut pack = Command::new("tar");
     pack.arg("-cf").arg("-").arg("-C").arg(parent).arg("--").arg(name);
     let script = r#"set -e; case $1 in */) mkdir -p "$1";; esac
-t=$(mktemp -d "${TMPDIR:-/tmp}/copy-XXXXXX"); trap 'rm -rf "$t"' EXIT; tar -xf - -C "$t"
-mkdir -p "$(dirname "$1")"; if [ -d "$1" ] && [ ! -d "$t/$2" ]; then cp -a "$t/$2" "$1/"; elif [ -d "$1" ]; then cp -a "$t/$2/." "$1/"; else cp -a "$t/$2" "$1"; fi"#;
+p=$(dirname "$1"); mkdir -p "$p"
+t=$(mktemp -d "$p/.copy-XXXXXX" 2>/dev/null || mktemp -d "${TMPDIR:-/tmp}/copy-XXXXXX"); trap 'rm -rf "$t"' EXIT; tar -xf - -C "$t"
+if [ -d "$1" ] && [ ! -d "$t/$2" ]; then cp -a "$t/$2" "$1/"; elif [ -d "$1" ]; then cp -a "$t/$2/." "$1/"; else mv -fT "$t/$2" "$1"; fi"#;
     let mut unpack = enter(&seat, &inside(script, &[to.into(), name.into()]))?;
     let mut copy = || {
         let mut pack = pack.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;

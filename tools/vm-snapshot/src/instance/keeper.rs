@@ -6,13 +6,15 @@ use crate::drivers::{self, Running};
 use crate::state::store::{Seat, Store};
 use edge::{Context, Exit, Failure, Result};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{FlockOperation, Mode, OFlags, flock};
+use rustix::process::{Pid, PidfdFlags};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
@@ -98,6 +100,7 @@ pub fn role(state: &str, id: &str) -> ExitCode {
     let _ = rustix::process::setsid();
     let store = Store { dir: state.into() };
     let Some(seat) = store.seat(id) else { return ExitCode::FAILURE };
+    let _ = std::fs::write(seat.dir.join("keeper"), std::process::id().to_string());
     let reply = drivers::find(&seat.instance.machine.driver).and_then(|driver| driver.start(&seat));
     // not before: what the driver forks must not hold the socket
     let Ok(socket) = rustix::io::fcntl_dupfd_cloexec(std::io::stdin(), 3) else { return ExitCode::FAILURE };
@@ -153,6 +156,15 @@ pub fn caller_waits() -> Result<()> {
     } else {
         Ok(())
     }
+}
+
+/// Becomes readable when the keeper of an instance ends, and with it the instance. None: it has ended.
+pub fn watch(dir: &Path) -> Option<OwnedFd> {
+    let pid = std::fs::read_to_string(dir.join("keeper")).ok()?.parse().ok().and_then(Pid::from_raw)?;
+    let fd = rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok()?;
+    // while the lock is held it is still that process
+    let lock = File::open(dir.join("lock")).ok()?;
+    flock(&lock, FlockOperation::NonBlockingLockShared).is_err().then_some(fd)
 }
 
 fn say(caller: &mut UnixStream, reply: &Reply) {
