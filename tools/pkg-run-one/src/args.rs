@@ -33,6 +33,9 @@ struct Args {
     /// Run a package even though one it depends on has no built form
     #[arg(long, help_heading = "What")]
     try_anyway: bool,
+    /// Build forms that run on every machine, where the recipe can
+    #[arg(long, help_heading = "What")]
+    compile_any: bool,
 
     /// Machines document for vm-snapshot
     #[arg(long, value_name = "FILE", default_value = "machines.json", help_heading = "Machines")]
@@ -59,6 +62,9 @@ struct Args {
     /// Wait before the first new start, in seconds; doubled each time
     #[arg(long, value_name = "SECONDS", default_value_t = 1.0, help_heading = "Limits")]
     retry_wait_s: f64,
+    /// How long a machine that keeps failing is left out, in seconds, also by later runs; 0: never
+    #[arg(long, value_name = "SECONDS", default_value_t = 600.0, help_heading = "Limits")]
+    rest_s: f64,
     /// Run everything N times and tell how often each result was seen
     #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Limits")]
     repeat: u32,
@@ -75,7 +81,7 @@ struct Args {
     /// A shell in the machine where it failed, before it is closed
     #[arg(long, help_heading = "At the keyboard", group = "keyboard")]
     debug: bool,
-    /// Leave the last machine open and say how to enter it
+    /// Leave the machines open and say how to enter and to close them
     #[arg(long, help_heading = "At the keyboard")]
     keep: bool,
     /// Write a bundle with everything the run needs to be repeated elsewhere
@@ -125,6 +131,9 @@ fn job(args: Args) -> Result<Job> {
     if !(0.0..=3600.0).contains(&args.retry_wait_s) {
         return Err(Failure::usage("--retry-wait-s must be between 0 and 3600"));
     }
+    if !(0.0..=86400.0).contains(&args.rest_s) {
+        return Err(Failure::usage("--rest-s must be between 0 and 86400"));
+    }
     let keyboard = match (args.shell, args.shell_after, args.debug) {
         (Some(phase), ..) => Keyboard::ShellBefore(phase),
         (_, Some(phase), _) => Keyboard::ShellAfter(phase),
@@ -143,6 +152,7 @@ fn job(args: Args) -> Result<Job> {
         installed: args.installed,
         recipe: args.recipe,
         try_anyway: args.try_anyway,
+        compile_any: args.compile_any,
         machines: args.machines,
         machine: if args.machine.is_empty() { vec!["default".to_owned()] } else { args.machine },
         snapshot: Some(args.snapshot).filter(|name| !name.is_empty()),
@@ -151,6 +161,7 @@ fn job(args: Args) -> Result<Job> {
         limits: args.limits,
         retries: args.retries,
         retry_wait_s: args.retry_wait_s,
+        rest_s: args.rest_s,
         repeat: args.repeat,
         explain: args.explain,
         keyboard,

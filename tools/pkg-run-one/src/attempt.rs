@@ -2,7 +2,8 @@
 //! machine that failed.
 
 use crate::config::{Config, Keyboard};
-use crate::machine::script::{self, Places};
+use crate::machine::health::{Health, Trouble};
+use crate::machine::script::{self, Modes, Places};
 use crate::machine::stage::{self, End, Order, StageSeen};
 use crate::machine::testbed::{OpenError, Opened};
 use crate::plan::{Attempt, RunLimits};
@@ -62,6 +63,8 @@ pub struct Tried {
 /// How a try ended.
 enum Outcome {
     Tried(Box<Tried>),
+    /// The machine could not be opened: no package had a part in that.
+    NotOpened(String),
     Trouble(String),
     /// Trouble, or a package that brings it about: the verdict if it comes every time.
     Suspect(String, Box<Tried>),
@@ -76,24 +79,38 @@ pub fn variant(
     first: u32,
     learnt: &mut Learnt,
 ) -> Result<Option<Tried>> {
-    let mut machine = attempt.machines.iter();
-    let mut name = machine.next().map_or("default", |name| name.as_str());
-    let (mut troubles_here, mut wait_s) = (0, session.config.retry_wait_s);
+    let Session { config, subject, .. } = *session;
+    let health = Health::new(&config.out, config.rest_s);
+    let mut machine = health.order(&attempt.machines).into_iter();
+    let mut name = machine.next().unwrap_or("default");
+    let (mut troubles_here, mut wait_s) = (0, config.retry_wait_s);
     let (mut told, mut suspects) = (Vec::new(), 0);
-    for number in first..=first + session.config.retries {
-        let (text, suspect) = match once(session, attempt.variant, name, number, learnt)? {
-            Outcome::Tried(tried) => return Ok(Some(*tried)),
+    for number in first..=first + config.retries {
+        let (text, suspect, opening) = match once(session, attempt.variant, name, number, learnt)? {
+            Outcome::Tried(tried) => {
+                health.worked(name);
+                return Ok(Some(*tried));
+            }
             Outcome::Visited => return Ok(None),
-            Outcome::Trouble(text) => (text, None),
-            Outcome::Suspect(text, tried) => (text, Some(tried)),
+            Outcome::NotOpened(text) => (format!("cannot open it: {text}"), None, true),
+            Outcome::Trouble(text) => (text, None, false),
+            Outcome::Suspect(text, tried) => (text, Some(tried), false),
         };
         crate::machine::stop::park_if_stopping();
         edge::say::warning(format!("trouble with machine \"{name}\", attempt {number}: {text}"), None);
         told.push(format!("{name}: {text}"));
         suspects += u32::from(suspect.is_some());
-        if number == first + session.config.retries {
+        // what may be the package's doing is not held against the machine
+        if suspect.is_none() {
+            let package = subject.packages[0].clone();
+            if health.failed(name, Trouble { package, opening, message: text }) {
+                health.tell_taken_out(name);
+                troubles_here = TROUBLES_UNTIL_SPARE;
+            }
+        }
+        if number == first + config.retries {
             match suspect {
-                Some(tried) if suspects == session.config.retries + 1 => return Ok(Some(*tried)),
+                Some(tried) if suspects == config.retries + 1 => return Ok(Some(*tried)),
                 _ => break,
             }
         }
@@ -101,16 +118,14 @@ pub fn variant(
         if troubles_here >= TROUBLES_UNTIL_SPARE
             && let Some(spare) = machine.next()
         {
-            edge::say::warning(format!("machine \"{name}\" is taken out: going on with \"{spare}\""), None);
+            edge::say::warning(format!("going on with \"{spare}\" in place of \"{name}\""), None);
             (name, troubles_here) = (spare, 0);
         }
         std::thread::sleep(Duration::from_secs_f64(wait_s.min(MAX_WAIT_S)));
         wait_s *= 2.0;
     }
-    let mut failure = Failure::try_again(format!(
-        "cannot run {}: trouble with the machine",
-        session.subject.packages.join(", ")
-    ));
+    let mut failure =
+        Failure::try_again(format!("cannot run {}: trouble with the machine", subject.packages.join(", ")));
     for text in told {
         failure = failure.detail("trouble", text);
     }
@@ -140,7 +155,7 @@ fn once(
         let opened = match Opened::open(config, machine, &limits.of_machine(&stage.phases)) {
             Ok(opened) => opened,
             Err(OpenError::Hopeless(failure)) => return Err(failure),
-            Err(OpenError::Trouble(text)) => return Ok(Outcome::Trouble(format!("cannot open it: {text}"))),
+            Err(OpenError::Trouble(text)) => return Ok(Outcome::NotOpened(text)),
         };
         edge::say::detail(format!(
             "{}: {} on {machine}, {}",
@@ -156,8 +171,11 @@ fn once(
             &subject.packages,
             jobs,
             &word,
-            session.observation,
-            config.try_anyway,
+            Modes {
+                observation: session.observation,
+                try_anyway: config.try_anyway,
+                compile_any: config.compile_any,
+            },
         );
         let visit = crate::machine::keyboard::visit(&config.keyboard, stage);
         let mut stage_seen = if visit.before_stage {

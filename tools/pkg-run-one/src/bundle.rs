@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// Largest bundle, unpacked.
@@ -58,28 +59,29 @@ pub fn write(
     }
     let (manifest, needed) = slice(config, subject)?;
     files.insert("archive/manifest.jsonl".to_owned(), manifest);
+    let mut executable = BTreeSet::new();
+    let mut take = |root: &Path, below: &str, name: &str| -> Result<()> {
+        for file in files_below(&root.join(name)) {
+            let data = fs::read(&file)
+                .context(Exit::Unavailable, || format!("cannot read \"{}\"", file.display()))?;
+            let shown = format!("{below}/{}", file.strip_prefix(root).unwrap_or(&file).display());
+            if fs::metadata(&file).is_ok_and(|file| file.permissions().mode() & 0o111 != 0) {
+                executable.insert(shown.clone());
+            }
+            files.insert(shown, data);
+        }
+        Ok(())
+    };
     for package in &needed {
-        for (root, below) in [(&config.archive, "archive"), (&config.built, "built")] {
-            // the packages under test come from source, the others as they were built
-            if (below == "built") == subject.packages.contains(package) {
-                continue;
-            }
-            let names = [
-                "pkgs/P.zip",
-                "pkgs/P.zip.CHECKSUM",
-                "pkgs/P.tar.gz",
-                "pkgs/P.tar.gz.CHECKSUM",
-                "pkgs/P.tar",
-                "pkgs/P.crate",
-                "catalog/pkg/P",
-                "steps/P/build",
-                "steps/P/test",
-                "steps/build",
-                "steps/test",
-            ];
-            for name in names.map(|name| name.replace('P', package)) {
-                files.extend(fs::read(root.join(&name)).ok().map(|data| (format!("{below}/{name}"), data)));
-            }
+        // the packages under test come from source, the others as they were built
+        let is_own = subject.packages.contains(package);
+        let (root, below) = if is_own { (&config.archive, "archive") } else { (&config.built, "built") };
+        for ending in ["", ".zip", ".zip.CHECKSUM", ".tar.gz", ".tar.gz.CHECKSUM", ".tar", ".crate"] {
+            take(root, below, &format!("pkgs/{package}{ending}"))?;
+        }
+        take(root, below, &format!("catalog/pkg/{package}"))?;
+        for name in &loaded.recipe.reads {
+            take(&config.archive, "archive", &name.replace("{package}", package))?;
         }
     }
     let contents = Contents {
@@ -99,13 +101,24 @@ pub fn write(
         for (name, data) in first.into_iter().chain(files) {
             let mut header = tar::Header::new_gnu();
             header.set_size(data.len() as u64);
-            header.set_mode(0o644);
+            header.set_mode(if executable.contains(&name) { 0o755 } else { 0o644 });
             header.set_mtime(0);
             tar.append_data(&mut header, &name, data.as_slice())?;
         }
         tar.into_inner()?.finish()
     };
     finish().context(Exit::CantCreate, || format!("cannot write \"{}\"", path.display()))?.commit()
+}
+
+/// A file itself, or every file below a directory, sorted; nothing when it is not there.
+fn files_below(path: &Path) -> Vec<PathBuf> {
+    if path.is_file() {
+        return vec![path.to_owned()];
+    }
+    let Ok(entries) = fs::read_dir(path) else { return Vec::new() };
+    let mut paths: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    paths.sort();
+    paths.iter().flat_map(|path| files_below(path)).collect()
 }
 
 /// The records of the packages and of everything they depend on, and the names.
@@ -173,6 +186,7 @@ impl Unpacked {
             recipe: below("recipe.json").display().to_string(),
             limits: config.limits.clone().or(Some(below("limits.json"))),
             try_anyway: true,
+            compile_any: self.run.compile_any,
             ..config.clone()
         }
     }

@@ -20,6 +20,7 @@ pub struct Config {
     pub installed: Option<PathBuf>,
     pub recipe: String,
     pub try_anyway: bool,
+    pub compile_any: bool,
     pub machines: PathBuf,
     /// At least one; the others are spares.
     pub machine: Vec<String>,
@@ -29,6 +30,8 @@ pub struct Config {
     pub limits: Option<PathBuf>,
     pub retries: u32,
     pub retry_wait_s: f64,
+    /// How long a machine that keeps failing is left out, in seconds; 0: never.
+    pub rest_s: f64,
     /// At least 1.
     pub repeat: u32,
     pub explain: bool,

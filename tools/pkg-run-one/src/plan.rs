@@ -34,6 +34,8 @@ pub struct Plan {
     pub packages: Vec<String>,
     pub side: String,
     pub recipe: String,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub compile_any: bool,
     /// Said without opening a machine.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub foregone: Option<ForegonePlan>,
@@ -210,6 +212,7 @@ pub fn plan(
         packages: subject.packages.clone(),
         side: config.side.clone(),
         recipe: recipe.name.clone(),
+        compile_any: config.compile_any,
         attempts: if foregone.is_some() { Vec::new() } else { attempts.to_vec() },
         stages: if foregone.is_some() { Vec::new() } else { stages },
         foregone,

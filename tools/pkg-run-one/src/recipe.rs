@@ -15,6 +15,7 @@ const BUILT_IN: &[BuiltIn] = &[
         &[
             ("marks.rkt", include_str!("recipes/racket/marks.rkt")),
             ("catalogs.rkt", include_str!("recipes/racket/catalogs.rkt")),
+            ("any-machine.rkt", include_str!("recipes/racket/any-machine.rkt")),
             ("build.rkt", include_str!("recipes/racket/build.rkt")),
             ("test.rkt", include_str!("recipes/racket/test.rkt")),
         ],
@@ -109,7 +110,7 @@ pub fn check(recipe: Recipe, shown: &str) -> Result<Loaded> {
             return Err(bad(format!("stage \"{name}\" has no phase \"{phase}\"")));
         }
     }
-    for name in recipe.files.keys() {
+    for name in recipe.files.keys().chain(&recipe.reads) {
         if name.starts_with('/') || name.split('/').any(|part| matches!(part, "" | "." | "..")) {
             return Err(bad(format!("file name \"{name}\" leads elsewhere")));
         }

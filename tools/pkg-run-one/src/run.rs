@@ -47,6 +47,7 @@ fn run_one(config: &Config) -> Result<Option<Run>> {
     let clock = Instant::now();
     let loaded = recipe::load(&config.recipe)?;
     check_keyboard(config, &loaded)?;
+    check_offers(config, &loaded)?;
     let (subject, foregone) = subject::find(config)?;
     let limits = RunLimits::read(config, &subject.packages)?;
     let attempts = plan::attempts(config)?;
@@ -123,6 +124,13 @@ fn check_keyboard(config: &Config, loaded: &Loaded) -> Result<()> {
     }
     Err(Failure::usage(format!("recipe \"{}\" has no phase \"{phase}\"", loaded.recipe.name))
         .detail("phases", phases.join(", ")))
+}
+
+fn check_offers(config: &Config, loaded: &Loaded) -> Result<()> {
+    if config.compile_any && !loaded.recipe.offers.iter().any(|mode| mode == "compile-any") {
+        return Err(Failure::usage(format!("recipe \"{}\" does not offer compile-any", loaded.recipe.name)));
+    }
+    Ok(())
 }
 
 /// One line for the person who watches.

@@ -21,6 +21,13 @@ pub struct Recipe {
     /// Files put into the machine before a stage: name to text. A name may have `/` in it.
     #[serde(default)]
     pub files: BTreeMap<String, String>,
+    /// Ways of building it has beside the plain one, `compile-any`: built forms that run on every machine; then
+    /// DOWNSTREAM_COMPILE_ANY is in the environment of the stages.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub offers: Vec<String>,
+    /// Files and directories of the archive that the stages read beside those of the packages; a bundle takes them along.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reads: Vec<String>,
     /// Each stage has a machine of its own; they run in order, and the first that fails ends the run.
     pub stages: Vec<Stage>,
     /// Tried in order on the log of a failed phase; the first that matches decides.

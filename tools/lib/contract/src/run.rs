@@ -32,6 +32,9 @@ pub struct Run {
     pub catalog_id: String,
     /// Name of the recipe.
     pub recipe: String,
+    /// Built in a form that runs on every machine (`--compile-any`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub compile_any: bool,
     /// Identity of the image or snapshot that the deciding phases started from.
     #[serde(default)]
     pub image_id: String,

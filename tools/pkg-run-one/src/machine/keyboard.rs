@@ -50,8 +50,14 @@ pub fn shell(opened: &Opened, recipe: &Recipe, places: &Places, seen: &StageSeen
     } else {
         script.push_str(" -s; else exec sh -s; fi\n");
     }
+    let mut argv = vec!["sh".to_owned(), "-c".to_owned(), script];
+    // a terminal inside: what is typed, Ctrl-C too, is then for the shell and not for this program
+    if std::io::stdin().is_terminal() && opened.testbed.capabilities.iter().any(|can| can == "exec-options") {
+        let term = std::env::var("TERM").unwrap_or_else(|_| "dumb".to_owned());
+        argv.splice(0..0, ["--tty".to_owned(), "--env".to_owned(), format!("TERM={term}"), "--".to_owned()]);
+    }
     opened
-        .command(&["sh", "-c", &script])
+        .command(&argv.iter().map(String::as_str).collect::<Vec<_>>())
         .status()
         .context(Exit::Unavailable, || "cannot open a shell".to_owned())
         .map(|_| ())

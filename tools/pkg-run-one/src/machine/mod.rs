@@ -1,5 +1,6 @@
 //! Everything about a machine: opening one, what runs in it, what is seen of it.
 
+pub mod health;
 pub mod keyboard;
 pub mod log;
 pub mod marks;

@@ -17,22 +17,23 @@ pub struct Places {
     pub out: String,
     pub jobs: String,
     pub mark: String,
+    pub modes: Modes,
+}
+
+/// What the stages are told of how they are to work.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Modes {
     /// Which time this is, from 1, when a run is repeated.
     pub observation: u32,
     /// Dependencies without a built form are to be put up with.
     pub try_anyway: bool,
+    /// Built forms are to run on every machine.
+    pub compile_any: bool,
 }
 
 impl Places {
     /// `word` is new for every run: it makes marks unforgeable by accident.
-    pub fn of(
-        testbed: &Testbed,
-        packages: &[String],
-        jobs: u32,
-        word: &str,
-        observation: u32,
-        try_anyway: bool,
-    ) -> Places {
+    pub fn of(testbed: &Testbed, packages: &[String], jobs: u32, word: &str, modes: Modes) -> Places {
         let share = |name: &str| {
             let mounted =
                 testbed.mounts.iter().find(|mount| mount.name == name).map(|mount| mount.guest.clone());
@@ -51,8 +52,7 @@ impl Places {
             work,
             jobs: jobs.to_string(),
             mark: word.to_owned(),
-            observation,
-            try_anyway,
+            modes,
         }
     }
 
@@ -105,9 +105,14 @@ impl Places {
         let mut env: BTreeMap<String, String> =
             recipe.env.iter().map(|(name, value)| (name.clone(), self.fill(value))).collect();
         env.insert("DOWNSTREAM_MARK".to_owned(), self.mark.clone());
-        env.insert("DOWNSTREAM_OBSERVATION".to_owned(), self.observation.to_string());
-        if self.try_anyway {
-            env.insert("DOWNSTREAM_TRY_ANYWAY".to_owned(), "1".to_owned());
+        env.insert("DOWNSTREAM_OBSERVATION".to_owned(), self.modes.observation.to_string());
+        for (name, wanted) in [
+            ("DOWNSTREAM_TRY_ANYWAY", self.modes.try_anyway),
+            ("DOWNSTREAM_COMPILE_ANY", self.modes.compile_any),
+        ] {
+            if wanted {
+                env.insert(name.to_owned(), "1".to_owned());
+            }
         }
         env
     }
@@ -184,8 +189,7 @@ mod tests {
             out: "/w/out".into(),
             jobs: "1".into(),
             mark: "@m 1".into(),
-            observation: 1,
-            try_anyway: false,
+            modes: Modes { observation: 1, try_anyway: false, compile_any: false },
         }
     }
 

@@ -327,9 +327,15 @@ impl<'a> Follow<'a> {
                 self.seen.trouble.get_or_insert_with(|| "the machine was gone".to_owned());
             } else if let Some(signal) = self.killed_from_outside(status) {
                 self.seen.suspect = Some(format!("the command in it was ended by signal {signal}"));
-            } else if stage.marks && self.seen.marks.is_empty() && matches!(status.code(), Some(126 | 127)) {
-                let text =
-                    format!("the machine cannot run \"{}\"", stage.run.first().map_or("", |word| word));
+            } else if stage.marks && self.seen.marks.is_empty() && !status.success() {
+                // not one mark: the recipe's own program did not start, and nothing of the package ran
+                let program = stage.run.first().map_or("", |word| word);
+                let log = self.phase().log.text();
+                let last = log.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("no message");
+                let text = match status.code() {
+                    Some(126 | 127) => format!("the machine cannot run \"{program}\""),
+                    _ => format!("\"{program}\" ended before it began with the package: {}", last.trim()),
+                };
                 self.seen.trouble.get_or_insert(text);
             }
         }

@@ -1,6 +1,7 @@
 //! Client of whatever opens machines: `vm-snapshot open`, or any command that prints a testbed.
 
 use crate::config::Config;
+use crate::machine::script::quote;
 use contract::limits::LimitSet;
 use contract::testbed::{Testbed, Usage};
 use edge::{Cleanup, Exit, Failure};
@@ -16,6 +17,9 @@ const SHORT_S: u64 = 60;
 const OPEN_S: u64 = 900;
 /// Longest answer that is kept.
 const MAX_ANSWER_BYTES: usize = 16 << 20;
+
+/// What the system says of a full disk.
+const FULL_DISK: [&str; 2] = ["No space left on device", "Disk quota exceeded"];
 
 /// Why there is no machine.
 #[derive(Debug)]
@@ -101,6 +105,10 @@ impl Opened {
         let said = stderr.trim();
         match output.code {
             Some(0) => {}
+            // a full disk may be emptied while it is tried again
+            Some(73) if FULL_DISK.iter().any(|text| said.contains(text)) => {
+                return Err(OpenError::Trouble(last_words(said).to_owned()));
+            }
             Some(code @ (2 | 65 | 69 | 73)) => {
                 let exit = match code {
                     65 => Exit::Data,
@@ -203,17 +211,22 @@ impl Opened {
         } else {
             self.testbed.shell.clone()
         };
-        argv.join(" ")
+        line(&argv)
     }
 
     pub fn close_line(&self) -> String {
-        close_argv(&self.testbed).join(" ")
+        line(&close_argv(&self.testbed))
     }
 
     /// Closes now.
     pub fn close(mut self) {
         drop(self.close.take());
     }
+}
+
+/// A command as it is typed.
+fn line(argv: &[String]) -> String {
+    argv.iter().map(|word| quote(word)).collect::<Vec<_>>().join(" ")
 }
 
 fn close_argv(testbed: &Testbed) -> Vec<String> {

@@ -25,7 +25,14 @@ pub struct Output {
 }
 
 fn cannot(action: &str, path: &Path, error: &std::io::Error) -> Failure {
-    Failure::new(Exit::CantCreate, format!("cannot {action} \"{}\": {error}", path.display()))
+    use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+    let text = format!("cannot {action} \"{}\": {error}", path.display());
+    match error.kind() {
+        StorageFull | QuotaExceeded => {
+            Failure::try_again(text).hint("make room and try again; no result was written")
+        }
+        _ => Failure::new(Exit::CantCreate, text),
+    }
 }
 
 impl Output {
@@ -154,15 +161,24 @@ impl Output {
     /// The logs take their place, then the result: with it the run counts.
     pub fn commit(self, run: &Run) -> Result<()> {
         crate::machine::stop::park_if_stopping();
-        let place = self.out.join("logs").join(&self.packages[0]);
-        let _ = fs::rename(&place, self.scratch.join("old"));
-        fs::rename(self.scratch.join("logs"), &place).map_err(|error| cannot("write", &place, &error))?;
         let mut text =
             serde_json::to_vec_pretty(run).map_err(|e| Failure::bug(format!("cannot render JSON: {e}")))?;
         text.push(b'\n');
-        for package in &self.packages {
-            let path = self.out.join("results").join(format!("{package}.json"));
-            put(&self.scratch, &path, &text)?;
+        // all that takes room on the disk comes first
+        let results: Vec<(PathBuf, PathBuf)> = self
+            .packages
+            .iter()
+            .map(|package| format!("{package}.json"))
+            .map(|name| (self.scratch.join("results").join(&name), self.out.join("results").join(&name)))
+            .collect();
+        for (written, _) in &results {
+            put(&self.scratch, written, &text)?;
+        }
+        let place = self.out.join("logs").join(&self.packages[0]);
+        let _ = fs::rename(&place, self.scratch.join("old"));
+        fs::rename(self.scratch.join("logs"), &place).map_err(|error| cannot("write", &place, &error))?;
+        for (written, result) in &results {
+            fs::rename(written, result).map_err(|error| cannot("write", result, &error))?;
         }
         drop(self.clean);
         Ok(())

@@ -131,6 +131,7 @@ pub fn start(config: &Config, subject: &Subject, recipe: &str) -> Run {
         author: subject.author.clone(),
         catalog_id: subject.catalog_id.clone(),
         recipe: recipe.to_owned(),
+        compile_any: config.compile_any,
         image_id: String::new(),
         version: String::new(),
         limits: Default::default(),

@@ -9,7 +9,8 @@
          setup/option
          raco/command-name
          "marks.rkt"
-         "catalogs.rkt")
+         "catalogs.rkt"
+         "any-machine.rkt")
 
 (define-values (work archive built out jobs packages)
   (apply (lambda (work archive built out jobs . packages)
@@ -110,5 +111,13 @@
 (void (try "adds" (lambda () (for-each tell-adds packages))))
 
 ;; ---- pack
-(void (try "pack" (lambda () (for-each pack packages) (for-each tell-packed packages))))
+(void
+ (try "pack"
+   (lambda ()
+     (define compile-any? (getenv "DOWNSTREAM_COMPILE_ANY"))
+     (when compile-any? (compile-for-any-machine (map directory-of packages)))
+     ;; packing writes and compiles an info.rkt of its own
+     (parameterize ([current-compile-target-machine (and (not compile-any?) (current-compile-target-machine))])
+       (for-each pack packages))
+     (for-each tell-packed packages))))
 (mark 'done #t)
