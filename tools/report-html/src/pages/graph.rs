@@ -105,7 +105,9 @@ pub fn fallen(report: &Report, graph: &Graph) -> Option<Html> {
     }
     for (n, (x, y)) in &place {
         let name = &graph.names[*n];
-        let verdict = crate::pages::entry(report, name).map_or("pending", |entry| entry.verdict.name());
+        let entry = crate::pages::entry(report, name);
+        let verdict = entry.map_or("pending", |entry| entry.verdict.name());
+        let changed = if entry.is_some_and(|entry| entry.changed) { " changed" } else { "" };
         let short: String = if name.chars().count() > 22 {
             name.chars().take(21).chain(['…']).collect()
         } else {
@@ -119,6 +121,7 @@ pub fn fallen(report: &Report, graph: &Graph) -> Option<Html> {
             (name),
             "</title><g class=\"node ",
             (verdict),
+            (changed),
             "\"><rect class=\"box\" x=\"",
             (x),
             "\" y=\"",

@@ -42,9 +42,14 @@ pub fn phases(h: &mut Html, run: &Run, logs: &[LogPage], longest: f64, root: &'s
         }
         put!(h, "</tbody></table></div>\n");
     }
-    let mut not_run: Vec<&str> =
-        run.phases.iter().filter(|phase| !ran(phase)).map(|phase| phase.phase.as_str()).collect();
-    not_run.dedup();
+    // of several attempts one may have got there
+    let reached = |name: &str| run.phases.iter().any(|phase| ran(&phase) && phase.phase == name);
+    let mut not_run: Vec<&str> = Vec::new();
+    for name in run.phases.iter().map(|phase| phase.phase.as_str()) {
+        if !reached(name) && !not_run.contains(&name) {
+            not_run.push(name);
+        }
+    }
     if !not_run.is_empty() {
         put!(h, "<p class=\"small soft\">Not reached: ", (not_run.join(", ")), ".</p>\n");
     }

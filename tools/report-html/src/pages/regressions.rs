@@ -66,7 +66,7 @@ pub fn regressions(
     if let Some(graph) = graph {
         put!(
             h,
-            "<h2 id=\"graph\">What fell with what</h2>\n<div class=\"scroll\" tabindex=\"0\" role=\"group\" aria-label=\"Dependency graph\">"
+            "<h2 id=\"graph\">What fell with what</h2>\n<p class=\"soft\">Each stands to the right of what it depends on; what changed has a thick edge.</p>\n<div class=\"scroll\" tabindex=\"0\" role=\"group\" aria-label=\"Dependency graph\">"
         );
         h.html(graph);
         put!(h, "</div>\n");
