@@ -13,12 +13,16 @@ TEST_NEEDS = git jq openssl curl=curl python3=python3 racket mandoc shellcheck c
 ENGINES = dockerd=docker.io runc podman sshd=openssh-server linux.uml=user-mode-linux qemu-system-x86_64=qemu-system-x86 \
 	qemu-img=qemu-utils busybox=busybox-static modprobe=kmod cpio virsh=libvirt-clients libvirtd=libvirt-daemon-system mmdebstrap mke2fs=e2fsprogs genisoimage
 
-.PHONY: help build check test ecosystem-5 demo bench install uninstall man-lint lint clean
+# coverage-guided, for FUZZ_S seconds each; needs cargo-fuzz (cargo install cargo-fuzz), and no nightly compiler
+FUZZ_S ?= 180
+
+.PHONY: help build check test fuzz ecosystem-5 demo bench install uninstall man-lint lint clean
 
 help:
 	@echo 'make build     the seven programs, in $(BIN)'
 	@echo 'make demo      the main job on real packages, from nothing to a report'
 	@echo 'make check     every test'
+	@echo 'make fuzz      the reader of Racket data, FUZZ_S=$(FUZZ_S) seconds for each promise'
 	@echo 'make ecosystem-5   the verdicts of the sample ecosystem, five runs in a row'
 	@echo 'make bench     our commands against the peers, in turn'
 	@echo 'make install   PREFIX=$(PREFIX) DESTDIR=$(DESTDIR)'
@@ -37,6 +41,10 @@ needs:
 
 test: build
 	$(CARGO) test --release --locked --workspace --no-fail-fast
+
+fuzz:
+	cd tools/lib/racket-data && for target in read parts; do \
+		RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run $$target -- -max_total_time=$(FUZZ_S) -dict=fuzz/racket.dict || exit; done
 
 # every verdict of the sample ecosystem, five times out of five
 ecosystem-5: build

@@ -45,6 +45,11 @@ impl<J: Send + 'static> Crew<J> {
         (Crew { jobs, given: 0 }, Turns { results, taken: 0 })
     }
 
+    /// So many jobs can be given before the first result is taken, without waiting for anybody.
+    pub fn room(&self) -> usize {
+        self.jobs.len() * WAITING
+    }
+
     /// False when nobody takes jobs any more, because nobody takes results.
     pub fn give(&mut self, job: J) -> bool {
         let threads = self.jobs.len().max(1);

@@ -143,12 +143,48 @@ impl Gathered {
     }
 
     /// The entry again.
-    pub fn entry(&self, name: &Name, slot: &Slot, scratch: &mut Vec<u8>) -> Result<Entry> {
+    fn entry(&self, name: &Name, slot: &Slot, scratch: &mut Vec<u8>) -> Result<Entry> {
         racket_data::read(self.text(slot, scratch)?)
             .ok()
             .flatten()
             .and_then(Entry::from_value)
             .ok_or_else(|| Failure::bug(format!("what was written for package {name} does not read back")))
+    }
+
+    /// Other threads make something of every entry; it is handed over in the order of names.
+    pub fn each<R: Send + 'static>(
+        self: &Arc<Self>,
+        make: impl Fn(Name, Entry) -> R + Clone + Send + 'static,
+        mut take: impl FnMut(R) -> Result<()>,
+    ) -> Result<()> {
+        let gathered = Arc::clone(self);
+        let (mut crew, mut turns) = Crew::new(move |slots: Vec<(Name, Slot)>| -> Result<Vec<R>> {
+            let mut scratch = Vec::new();
+            let made = slots.into_iter().map(|(name, slot)| {
+                let entry = gathered.entry(&name, &slot, &mut scratch)?;
+                Ok(make(name, entry))
+            });
+            made.collect()
+        });
+        let (mut slots, mut ahead) = (self.slots().map(|(name, slot)| (name.clone(), *slot)), 0);
+        loop {
+            let batch: Vec<_> = slots.by_ref().take(BATCH).collect();
+            if batch.is_empty() {
+                break;
+            }
+            // a thread that is not there any more is told of when its turn comes
+            crew.give(batch);
+            ahead += 1;
+            if ahead > crew.room() / 2 {
+                ahead -= 1;
+                turns.next()?.unwrap_or_else(|| Ok(Vec::new()))?.into_iter().try_for_each(&mut take)?;
+            }
+        }
+        crew.end();
+        while let Some(made) = turns.next()? {
+            made?.into_iter().try_for_each(&mut take)?;
+        }
+        Ok(())
     }
 
     pub fn digests(&self) -> BTreeMap<Name, EntryDigest> {

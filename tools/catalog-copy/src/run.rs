@@ -12,6 +12,7 @@ use contract::catalog_summary::CatalogSummary;
 use edge::{Done, Failure, Result, out, say};
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 pub fn run(config: Config) -> Result<Done> {
     let there = check_before_anything_is_read(&config)?;
@@ -33,7 +34,7 @@ pub fn run(config: Config) -> Result<Done> {
             false => Ok(()),
         })
         .map_err(|failure| gatherer.first_failure(failure))?;
-    let gathered = gatherer.finish()?;
+    let gathered = Arc::new(gatherer.finish()?);
     write_dest(&config, &gathered, merging)?;
     let summary = summary(&config.dest, &before, &gathered);
     match config.dest {
@@ -173,7 +174,7 @@ fn read_sources(
     })
 }
 
-fn write_dest(config: &Config, gathered: &Gathered, merging: bool) -> Result<()> {
+fn write_dest(config: &Config, gathered: &Arc<Gathered>, merging: bool) -> Result<()> {
     match &config.dest {
         Dest::Stdout => write::lines::write(gathered),
         Dest::Sqlite(path) => write::sqlite::write_database(gathered, path),
@@ -193,9 +194,7 @@ fn write_dest(config: &Config, gathered: &Gathered, merging: bool) -> Result<()>
 
 fn summary(dest: &Dest, before: &BTreeMap<Name, EntryDigest>, gathered: &Gathered) -> CatalogSummary {
     let (mut added, mut changed, mut same) = (0, 0, 0);
-    let mut id = ContentId::new();
     for (name, slot) in gathered.slots() {
-        id.add(name.as_str(), slot.digest);
         match before.get(name.as_str()) {
             None => added += 1,
             Some(digest) if *digest == slot.digest => same += 1,
@@ -210,6 +209,6 @@ fn summary(dest: &Dest, before: &BTreeMap<Name, EntryDigest>, gathered: &Gathere
         added,
         changed,
         removed: before.len() as u64 - changed - same,
-        catalog_id: id.finish(),
+        catalog_id: ContentId::of_sorted(gathered.slots().map(|(name, slot)| (name.as_str(), &slot.digest))),
     }
 }

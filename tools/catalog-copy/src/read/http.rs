@@ -146,7 +146,7 @@ impl Asker<'_> {
             .max_bytes(MAX_BYTES)
             .on_progress(|progress| {
                 if let Some(total) = progress.total_bytes {
-                    bar.set_length(total);
+                    progress::set_total_bytes(&bar, total);
                 }
                 bar.set_position(progress.received_bytes);
             })

@@ -2,11 +2,12 @@
 
 use crate::gather::Gathered;
 use crate::write::cannot_write;
-use catalog::Entry;
+use catalog::{Entry, Name};
 use edge::{Failure, Result, progress};
 use racket_data::{Value, write};
-use rusqlite::{Connection, Transaction};
+use rusqlite::{Connection, OpenFlags, Statement};
 use std::path::Path;
+use std::sync::Arc;
 
 const TABLES: &str = "
 CREATE TABLE catalog (id SMALLINT, url TEXT, pos SMALLINT);
@@ -26,7 +27,7 @@ CREATE INDEX ring_index ON ring (pkg, catalog);
 ";
 
 /// Writes the catalog into a database, which appears whole or not at all.
-pub fn write_database(gathered: &Gathered, path: &Path) -> Result<()> {
+pub fn write_database(gathered: &Arc<Gathered>, path: &Path) -> Result<()> {
     let parent = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
@@ -44,12 +45,7 @@ pub fn write_database(gathered: &Gathered, path: &Path) -> Result<()> {
     let cleanup = edge::on_exit(move || {
         let _ = std::fs::remove_file(&leftover);
     });
-    fill(gathered, &new).map_err(|trouble| match trouble {
-        Trouble::Failure(failure) => failure,
-        Trouble::Sqlite(error) => {
-            Failure::cant_create(format!("cannot write \"{}\": {error}", path.display()))
-        }
-    })?;
+    fill(gathered, &new, path)?;
     std::fs::File::open(&new).and_then(|file| file.sync_all()).map_err(|error| cannot_write(path, &error))?;
     // where a directory stands, --force puts the file in its place as raco does
     if path.symlink_metadata().is_ok_and(|metadata| metadata.is_dir()) {
@@ -61,66 +57,102 @@ pub fn write_database(gathered: &Gathered, path: &Path) -> Result<()> {
     Ok(())
 }
 
-enum Trouble {
-    Failure(Failure),
-    Sqlite(rusqlite::Error),
-}
-
-impl From<rusqlite::Error> for Trouble {
-    fn from(error: rusqlite::Error) -> Trouble {
-        Trouble::Sqlite(error)
-    }
-}
-
-impl From<Failure> for Trouble {
-    fn from(failure: Failure) -> Trouble {
-        Trouble::Failure(failure)
-    }
-}
-
-fn fill(gathered: &Gathered, path: &Path) -> std::result::Result<(), Trouble> {
-    let mut database = Connection::open(path)?;
-    // nobody sees the file before it is whole: no journal is needed
+fn fill(gathered: &Arc<Gathered>, new: &Path, path: &Path) -> Result<()> {
+    let failed = |error: rusqlite::Error| {
+        Failure::cant_create(format!("cannot write \"{}\": {error}", path.display()))
+    };
+    // one thread uses it, and nobody sees the file before it is whole: no locks and no journal are needed
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut database = Connection::open_with_flags(new, flags).map_err(failed)?;
     database
-        .execute_batch("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA temp_store = MEMORY;")?;
-    let transaction = database.transaction()?;
-    transaction.execute_batch(TABLES)?;
-    insert(gathered, &transaction)?;
-    transaction.execute_batch(INDICES)?;
-    transaction.commit()?;
-    database.close().map_err(|(_, error)| error)?;
-    Ok(())
+        .execute_batch(
+            "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA temp_store = MEMORY;
+             PRAGMA locking_mode = EXCLUSIVE;",
+        )
+        .map_err(failed)?;
+    let transaction = database.transaction().map_err(failed)?;
+    transaction.execute_batch(TABLES).map_err(failed)?;
+    let mut insert = Insert::prepare(&transaction).map_err(failed)?;
+    let bar = progress::items("writing", Some(gathered.len() as u64));
+    gathered.each(Rows::new, |rows| {
+        bar.inc(1);
+        insert.rows(&rows).map_err(failed)
+    })?;
+    bar.finish_and_clear();
+    drop(insert);
+    transaction.execute_batch(INDICES).map_err(failed)?;
+    transaction.commit().map_err(failed)?;
+    database.close().map_err(|(_, error)| failed(error))
 }
 
-fn insert(gathered: &Gathered, database: &Transaction<'_>) -> std::result::Result<(), Trouble> {
-    let mut packages = database.prepare("INSERT INTO pkg VALUES (?1, 0, ?2, ?3, ?4, ?5)")?;
-    let mut tags = database.prepare("INSERT INTO tags VALUES (?1, 0, ?2)")?;
-    let mut modules = database.prepare("INSERT INTO modules VALUES (?1, ?2, 0, ?3)")?;
-    let mut dependencies = database.prepare("INSERT INTO dependencies VALUES (?1, ?2, ?3, ?4, 0, ?5)")?;
-    let mut rings = database.prepare("INSERT INTO ring VALUES (?1, 0, ?2)")?;
-    let bar = progress::items("writing", Some(gathered.len() as u64));
-    let mut scratch = Vec::new();
-    for (name, slot) in gathered.slots() {
-        bar.inc(1);
-        let entry = gathered.entry(name, slot, &mut scratch)?;
-        let (name, checksum) = (name.as_str(), entry.checksum().unwrap_or(""));
-        let (author, description) = (entry.author().unwrap_or(""), entry.description().unwrap_or(""));
-        packages.execute((name, author, entry.source().unwrap_or(""), checksum, description))?;
-        for tag in entry.tags() {
-            tags.execute((name, tag))?;
-        }
-        for module in entry.hash().get("modules").and_then(Value::as_list).unwrap_or_default() {
-            modules.execute((write(module), name, checksum))?;
-        }
-        for row in dependency_rows(&entry) {
-            dependencies.execute((row.package, row.version, row.platform, name, checksum))?;
-        }
-        if let Some(ring) = entry.ring() {
-            rings.execute((name, ring))?;
+/// What the tables hold of one package.
+struct Rows {
+    name: Name,
+    author: String,
+    source: String,
+    checksum: String,
+    description: String,
+    tags: Vec<String>,
+    /// Module paths in written form.
+    modules: Vec<String>,
+    dependencies: Vec<DependencyRow>,
+    ring: Option<i64>,
+}
+
+impl Rows {
+    fn new(name: Name, entry: Entry) -> Rows {
+        let text = |text: Option<&str>| text.unwrap_or("").to_owned();
+        let modules = entry.hash().get("modules").and_then(Value::as_list).unwrap_or_default();
+        Rows {
+            name,
+            author: text(entry.author()),
+            source: text(entry.source()),
+            checksum: text(entry.checksum()),
+            description: text(entry.description()),
+            tags: entry.tags().into_iter().map(str::to_owned).collect(),
+            modules: modules.iter().map(write).collect(),
+            dependencies: dependency_rows(&entry),
+            ring: entry.ring(),
         }
     }
-    bar.finish_and_clear();
-    Ok(())
+}
+
+struct Insert<'d> {
+    package: Statement<'d>,
+    tag: Statement<'d>,
+    module: Statement<'d>,
+    dependency: Statement<'d>,
+    ring: Statement<'d>,
+}
+
+impl<'d> Insert<'d> {
+    fn prepare(database: &'d Connection) -> rusqlite::Result<Insert<'d>> {
+        Ok(Insert {
+            package: database.prepare("INSERT INTO pkg VALUES (?1, 0, ?2, ?3, ?4, ?5)")?,
+            tag: database.prepare("INSERT INTO tags VALUES (?1, 0, ?2)")?,
+            module: database.prepare("INSERT INTO modules VALUES (?1, ?2, 0, ?3)")?,
+            dependency: database.prepare("INSERT INTO dependencies VALUES (?1, ?2, ?3, ?4, 0, ?5)")?,
+            ring: database.prepare("INSERT INTO ring VALUES (?1, 0, ?2)")?,
+        })
+    }
+
+    fn rows(&mut self, rows: &Rows) -> rusqlite::Result<()> {
+        let (name, checksum) = (rows.name.as_str(), &rows.checksum);
+        self.package.execute((name, &rows.author, &rows.source, checksum, &rows.description))?;
+        for tag in &rows.tags {
+            self.tag.execute((name, tag))?;
+        }
+        for module in &rows.modules {
+            self.module.execute((module, name, checksum))?;
+        }
+        for row in &rows.dependencies {
+            self.dependency.execute((&row.package, &row.version, &row.platform, name, checksum))?;
+        }
+        if let Some(ring) = rows.ring {
+            self.ring.execute((name, ring))?;
+        }
+        Ok(())
+    }
 }
 
 struct DependencyRow {

@@ -32,7 +32,7 @@ impl Columns {
         entry.hash_mut().items.retain(|(key, _)| key.as_symbol().is_some_and(|key| KEYS.contains(&key)));
         if let Some(versions) = entry.versions() {
             let other_keys = versions.items.iter().any(|(key, _)| key.as_str().is_some());
-            entry = entry.for_version(if other_keys { self.version.get().unwrap_or("") } else { "" });
+            entry.choose_version(if other_keys { self.version.get().unwrap_or("") } else { "" });
         }
         if entry.source().is_none() {
             return Err(Failure::data(format!("cannot copy package {name}: its entry has no source")));

@@ -37,8 +37,12 @@ impl ContentId {
     }
     /// The id: 32 lower-case hex digits.
     pub fn finish(&self) -> String {
+        ContentId::of_sorted(self.0.iter().map(|(name, digest)| (name.as_str(), digest)))
+    }
+    /// The id of packages that come sorted by name, each once: nothing need be kept of them.
+    pub fn of_sorted<'p>(packages: impl IntoIterator<Item = (&'p str, &'p EntryDigest)>) -> String {
         let mut hash = Sha256::new();
-        for (name, digest) in &self.0 {
+        for (name, digest) in packages {
             hash.update((name.len() as u64).to_le_bytes());
             hash.update(name);
             hash.update(digest);
@@ -245,6 +249,7 @@ mod tests {
         other.add("a", entry);
         other.add("b", entry);
         assert_eq!(other.finish(), both);
+        assert_eq!(ContentId::of_sorted([("a", &entry), ("b", &entry)]), both);
         other.remove("b");
         assert_ne!(other.finish(), both);
     }

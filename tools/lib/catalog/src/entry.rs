@@ -109,16 +109,21 @@ impl Entry {
     /// with `drop_versions`.
     #[must_use]
     pub fn for_version(&self, version: &str) -> Entry {
-        let Some(versions) = self.versions() else { return self.clone() };
-        let chosen = versions.get_str(version).or_else(|| versions.get("default")).and_then(Value::as_hash);
         let mut entry = self.clone();
-        for (key, value) in chosen.map(|hash| hash.items.as_slice()).unwrap_or_default() {
-            match entry.hash_mut().items.iter_mut().find(|(old, _)| old == key) {
-                Some((_, old)) => *old = value.clone(),
-                None => entry.hash_mut().items.push((key.clone(), value.clone())),
+        entry.choose_version(version);
+        entry
+    }
+
+    /// [`Entry::for_version`] in place.
+    pub fn choose_version(&mut self, version: &str) {
+        let Some(versions) = self.versions() else { return };
+        let chosen = versions.get_str(version).or_else(|| versions.get("default")).and_then(Value::as_hash);
+        for (key, value) in chosen.map(|hash| hash.items.clone()).unwrap_or_default() {
+            match self.hash_mut().items.iter_mut().find(|(old, _)| *old == key) {
+                Some((_, old)) => *old = value,
+                None => self.hash_mut().items.push((key, value)),
             }
         }
-        entry
     }
 
     /// Takes the `versions` table away.

@@ -1,10 +1,13 @@
 //! Progress bars: only on a terminal, on stderr, gone when done; with an ETA when the total is known.
 
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use std::sync::LazyLock;
 use std::time::Duration;
 
+/// Bars that are there at the same time stand below each other; by itself it draws on stderr.
 static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
+
+const BYTES_OF_TOTAL: &str = "{msg} {wide_bar} {bytes}/{total_bytes} eta {eta}";
 
 /// A bar that counts items (`total` known) or spins (`total` unknown). Hidden where nothing may be drawn.
 pub fn items(what: &str, total: Option<u64>) -> ProgressBar {
@@ -13,12 +16,17 @@ pub fn items(what: &str, total: Option<u64>) -> ProgressBar {
 
 /// A bar that counts bytes.
 pub fn bytes(what: &str, total: Option<u64>) -> ProgressBar {
-    bar(
-        what,
-        total,
-        "{msg} {wide_bar} {bytes}/{total_bytes} eta {eta}",
-        "{spinner} {msg} {bytes} {bytes_per_sec}",
-    )
+    bar(what, total, BYTES_OF_TOTAL, "{spinner} {msg} {bytes} {bytes_per_sec}")
+}
+
+/// The total of a bar of [`bytes`] became known: from here on it has an ETA.
+pub fn set_total_bytes(bar: &ProgressBar, total: u64) {
+    if bar.length() != Some(total) {
+        bar.set_length(total);
+        if let Ok(style) = ProgressStyle::with_template(BYTES_OF_TOTAL) {
+            bar.set_style(style);
+        }
+    }
 }
 
 fn bar(what: &str, total: Option<u64>, known: &str, unknown: &str) -> ProgressBar {
@@ -30,7 +38,6 @@ fn bar(what: &str, total: Option<u64>, known: &str, unknown: &str) -> ProgressBa
         None => (ProgressBar::new_spinner(), unknown),
     };
     let bar = BARS.add(bar);
-    bar.set_draw_target(ProgressDrawTarget::stderr());
     if let Ok(style) = ProgressStyle::with_template(style) {
         bar.set_style(style);
     }

@@ -3,7 +3,10 @@
 //!
 //! [`read`] takes what Racket 8.7's `read` takes, but for compiled code, cyclic data and vectors of flonums or fixnums;
 //! every error says where. [`write`](fn@write) prints what Racket prints. [`HashStream`] goes through a hash of any
-//! size in the memory of one item, and cuts it into parts for several threads. [`read_module`] reads `info.rkt` in both of its forms.
+//! size in the memory of one item, and cuts it into parts for several threads. [`read_module`] reads `info.rkt` in both
+//! of its forms.
+//!
+//! `make fuzz` (targets in `fuzz/`) looks for texts that break a promise; `examples/fuzz.rs` does so without tools.
 
 mod atom;
 mod compound;
