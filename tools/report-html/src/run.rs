@@ -32,9 +32,9 @@ pub fn once(config: &Config) -> Result<(Done, bool)> {
         say::warning(&note.message, None);
     }
     if let Some(path) = &config.calibrate {
-        let mut rates = if path.exists() { documents::flake_rates(path)? } else { Default::default() };
+        let mut rates = documents::flake_rates_so_far(path)?;
         documents::calibrate(&mut rates, &report);
-        edge::write_atomic(path, &pretty(&documents::flake_document(rates))?)?;
+        edge::write_atomic(path, &pretty(&rates)?)?;
     }
     if let Some(site) = &site {
         let sides = write::Sides { new: &new_layout, old: old_layout.as_ref() };
@@ -74,7 +74,8 @@ fn extra(config: &Config) -> Result<Extra> {
             .as_deref()
             .map(documents::flake_rates)
             .transpose()?
-            .unwrap_or_default(),
+            .unwrap_or_default()
+            .packages,
         history: documents::history(&config.history)?,
     })
 }

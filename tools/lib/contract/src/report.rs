@@ -327,6 +327,9 @@ pub struct FlakeRates {
     pub kind: String,
     pub v: u32,
     pub packages: BTreeMap<String, FlakeRate>,
+    /// Sides that are counted, by their first and last run: a side is not counted twice.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub sides: BTreeSet<String>,
 }
 
 impl crate::Document for FlakeRates {

@@ -59,6 +59,9 @@ fn feed(
         "</updated>\n<author><name>report-html</name></author>\n"
     );
     link(&mut h, base_url, root, "index.html", "alternate");
+    if base_url.is_some() {
+        link(&mut h, base_url, root, file, "self");
+    }
     for entry in entries.iter().take(ENTRIES) {
         put!(h, "<entry><title>", (entry.package), ": ", (label(entry.verdict)), "</title>\n");
         put!(

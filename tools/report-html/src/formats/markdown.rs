@@ -59,8 +59,18 @@ pub fn markdown(
         if let Some(state) = entry(report, &group.example).and_then(|entry| entry.new.as_ref()) {
             let _ = write!(block, ": {}", state_phrase(state));
         }
-        let _ =
-            write!(block, "\n\n{} of this cause, {} depend on it", packages(group.size), group.dependents);
+        block.push_str("\n\n");
+        if group.size > 1 {
+            let _ = write!(block, "{} of this cause; ", packages(group.size));
+        }
+        let _ = match group.dependents {
+            0 => write!(block, "nothing depends on it"),
+            1 => write!(block, "1 package depends on it"),
+            n => write!(block, "{n} packages depend on it"),
+        };
+        if let Some(entry) = entry(report, &group.example) {
+            let _ = write!(block, "; {}", escape(&entry.reason));
+        }
         if group.changed {
             block.push_str("; a changed package itself");
         } else if !group.suspects.is_empty() {
@@ -182,6 +192,26 @@ fn escape(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_comment_holds_it_worst_first() {
+        let group = |n: usize| contract::report::Group {
+            example: format!("package-{n}"),
+            title: "ünbound ".repeat(40),
+            ..Default::default()
+        };
+        let report = Report { groups: (0..3000).map(group).collect(), ..Report::default() };
+        let text = markdown(&report, &BTreeMap::new(), None);
+        assert!((50_000..65_536).contains(&text.chars().count()), "{}", text.chars().count());
+        let told = text.matches("#### ").count();
+        assert!(
+            text.contains(&format!("**package-{}**", told - 1))
+                && !text.contains(&format!("**package-{told}**"))
+        );
+        assert!(
+            text.ends_with(&format!("_{} more sections did not fit; the report has them._\n", 3000 - told))
+        );
+    }
 
     #[test]
     fn nothing_hostile_survives() {

@@ -1,5 +1,5 @@
 use contract::Document;
-use contract::report::{FlakeRate, FlakeRates, KnownFailure, KnownFailures, Past, Report, State};
+use contract::report::{FlakeRates, KnownFailure, KnownFailures, Past, Report, Side, State};
 use contract::run::{Cause, Outcome};
 use edge::{Context as _, Exit, Failure, Result};
 use std::collections::BTreeMap;
@@ -39,8 +39,16 @@ fn is_day(text: &str) -> bool {
             .all(|(at, b)| if at == 4 || at == 7 { b == b'-' } else { b.is_ascii_digit() })
 }
 
-pub fn flake_rates(path: &Path) -> Result<BTreeMap<String, FlakeRate>> {
-    Ok(read::<FlakeRates>(path)?.packages)
+pub fn flake_rates(path: &Path) -> Result<FlakeRates> {
+    read(path)
+}
+
+/// What `--calibrate` adds to: the rates in the file, or none yet.
+pub fn flake_rates_so_far(path: &Path) -> Result<FlakeRates> {
+    if path.exists() {
+        return flake_rates(path);
+    }
+    Ok(FlakeRates { kind: FlakeRates::KIND.to_owned(), v: contract::V, ..FlakeRates::default() })
 }
 
 /// The verdicts of earlier reports, a package, oldest first.
@@ -88,19 +96,27 @@ fn earlier_reports(path: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// Adds to `rates` what two sides with the same inputs show: every observation is a run, and the rarer of passing and not
-/// passing is odd. Trouble of a machine says nothing about the package.
-pub fn calibrate(rates: &mut BTreeMap<String, FlakeRate>, report: &Report) {
+/// passing is odd. Trouble of a machine says nothing about the package, and a side that was counted says nothing new.
+pub fn calibrate(rates: &mut FlakeRates, report: &Report) {
+    let mut is_new = |side: &Side| {
+        let runs = format!(
+            "{}: {} to {}, {} results, {} s",
+            side.label, side.first, side.last, side.results, side.wall_s
+        );
+        rates.sides.insert(runs)
+    };
+    let (old_counts, new_counts) = (report.old.as_ref().is_some_and(&mut is_new), is_new(&report.new));
     for entry in &report.packages {
-        let (mut pass, mut fail) = (0u64, 0u64);
-        for state in entry.old.iter().chain(&entry.new) {
-            let (p, f) = observations(state);
-            pass += p;
-            fail += f;
-        }
-        if pass + fail > 0 {
-            let rate = rates.entry(entry.package.clone()).or_default();
-            rate.runs += pass + fail;
-            rate.odd += pass.min(fail);
+        let of = |state: &Option<State>| state.as_ref().map_or((0, 0), observations);
+        let ((old_pass, old_fail), (new_pass, new_fail)) = (of(&entry.old), of(&entry.new));
+        let (pass, fail) = (old_pass + new_pass, old_fail + new_fail);
+        let counted =
+            u64::from(old_counts) * (old_pass + old_fail) + u64::from(new_counts) * (new_pass + new_fail);
+        if counted > 0 {
+            let rate = rates.packages.entry(entry.package.clone()).or_default();
+            rate.runs += counted;
+            // an odd one of a side that was counted was odd before
+            rate.odd = (rate.odd + pass.min(fail).min(counted)).min(rate.runs / 2);
         }
     }
 }
@@ -115,9 +131,4 @@ fn observations(state: &State) -> (u64, u64) {
         Outcome::Pass => (pass + u64::from(seen.times), fail),
         _ => (pass, fail + u64::from(seen.times)),
     })
-}
-
-/// The document that `--calibrate` writes.
-pub fn flake_document(packages: BTreeMap<String, FlakeRate>) -> FlakeRates {
-    FlakeRates { kind: FlakeRates::KIND.to_owned(), v: contract::V, packages }
 }

@@ -53,10 +53,13 @@ pub fn packages(report: &Report) -> Vec<u8> {
                 (package_href(&entry.package)),
                 "\">",
                 (entry.package),
-                "</a></td><td data-k=\"",
-                (Verdict::ALL.len() - entry.verdict as usize),
-                "\">"
+                "</a>"
             );
+            if with_history {
+                // the latest: a long strip is on the package's page
+                strip(&mut h, &entry.history[entry.history.len().saturating_sub(PAST)..]);
+            }
+            put!(h, "</td><td data-k=\"", (Verdict::ALL.len() - entry.verdict as usize), "\">");
             chip(&mut h, entry.verdict);
             put!(h, "</td>");
             for (state, class) in [(&entry.old, "old"), (&entry.new, "new-o")] {
@@ -71,10 +74,6 @@ pub fn packages(report: &Report) -> Vec<u8> {
             }
             let message = entry.new.as_ref().or(entry.old.as_ref()).map_or("", |state| &state.message);
             put!(h, "<td class=\"msg\">", (short(message, &entry.package)));
-            if with_history {
-                // the latest: a long strip is on the package's page
-                strip(&mut h, &entry.history[entry.history.len().saturating_sub(PAST)..]);
-            }
             put!(h, "</td><td class=\"num\">", (entry.dependents), "</td></tr>\n");
         }
         put!(h, "</tbody>\n");

@@ -49,7 +49,7 @@ fn phases(h: &mut Html, report: &Report) {
     let colour = |n: usize| format!("p{}", n.min(COLOURS - 1));
     put!(
         h,
-        "<h2>By phase</h2><p class=\"soft\">Machine time, summed over all packages.</p>\n<svg class=\"plot wide\" viewBox=\"0 0 960 ",
+        "<h2>By phase</h2><p class=\"soft\">Machine time, summed over all packages.</p>\n<div class=\"scroll\" tabindex=\"0\" role=\"group\" aria-label=\"Machine time by phase\"><svg class=\"plot wide\" viewBox=\"0 0 960 ",
         (sides.len() * 40),
         "\" role=\"img\" aria-label=\"machine time by phase, as in the table below\">"
     );
@@ -82,7 +82,7 @@ fn phases(h: &mut Html, report: &Report) {
     }
     put!(
         h,
-        "</svg>\n<div class=\"scroll\" tabindex=\"0\" role=\"group\" aria-label=\"Time by phase\"><table class=\"tight fit\"><thead><tr><th scope=\"col\">Phase</th>"
+        "</svg></div>\n<div class=\"scroll\" tabindex=\"0\" role=\"group\" aria-label=\"Time by phase\"><table class=\"tight fit\"><thead><tr><th scope=\"col\">Phase</th>"
     );
     for side in &sides {
         put!(h, "<th scope=\"col\" class=\"num\">", (crate::pages::index::capital(&side.label)));
@@ -123,7 +123,7 @@ fn histogram(h: &mut Html, report: &Report) {
     let sides: Vec<_> = sides.into_iter().filter(|(_, counts, _)| counts.iter().any(|n| *n > 0)).collect();
     put!(
         h,
-        "<h2>How long a package takes</h2>\n<p class=\"soft\">Packages a class of time; each class is about twice as long as the one before.</p>\n<svg class=\"plot wide\" viewBox=\"0 0 960 230\" role=\"img\" aria-label=\""
+        "<h2>How long a package takes</h2>\n<p class=\"soft\">Packages a class of time; each class is about twice as long as the one before.</p>\n<div class=\"scroll\" tabindex=\"0\" role=\"group\" aria-label=\"How long a package takes\"><svg class=\"plot wide\" viewBox=\"0 0 960 230\" role=\"img\" aria-label=\""
     );
     for (label, counts, _) in &sides {
         for (n, count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {
@@ -179,7 +179,7 @@ fn histogram(h: &mut Html, report: &Report) {
         );
         put!(h, (short(*edge)), "</text>");
     }
-    put!(h, "</svg>\n");
+    put!(h, "</svg></div>\n");
 }
 
 fn class_name(edges: &[f64], n: usize) -> String {
