@@ -1,6 +1,7 @@
 //! The whole line, run by the real tools over the sample ecosystem: one small package for each thing that can happen.
 //! `tests/ecosystem/verdicts.tsv` says which verdict each must get, and `scripts/downstream.mk` runs them.
-//! `ECOSYSTEM_RUNS=5` runs them so often, each time from nothing.
+//! `ECOSYSTEM_RUNS=5` runs them so often, each time from nothing. `ECOSYSTEM_MACHINE=docker` (qemu, …) takes the machines of
+//! `tests/ecosystem/machines-NAME.json`, where `@IMAGE@` is the directory `DOWNSTREAM_IMAGE`; `ECOSYSTEM_PACKAGES=a,b` a choice.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -26,13 +27,25 @@ impl Site {
         fs::create_dir_all(work.join("eco/site")).expect("a directory");
         // an ordinary user's machine must be told what of the host's files is the user's own inside
         let own = "[\"/usr/share/racket\", \"/usr/lib/racket\", \"/usr/bin\"]";
-        sh_ok(
-            &format!(
-                "if test $(id -u) = 0; then cat {0}; else jq '.machines[].own = {own}' {0}; fi > machines.json",
-                eco.join("machines.json").display()
-            ),
-            work,
-        );
+        if let Some(kind) = setting("ECOSYSTEM_MACHINE") {
+            let engine =
+                setting("DOCKER_HOST").map(|host| format!("export DOCKER_HOST={host}\n")).unwrap_or_default();
+            fs::write(work.join("engine"), format!("#!/bin/sh\n{engine}exec docker \"$@\"\n"))
+                .expect("a program");
+            sh_ok("chmod +x engine", work);
+            let document = fs::read_to_string(eco.join(format!("machines-{kind}.json"))).expect("a document");
+            let image = setting("DOWNSTREAM_IMAGE").unwrap_or_default();
+            let document = document.replace("@IMAGE@", &image).replace("@DIR@", &work.display().to_string());
+            fs::write(work.join("machines.json"), document).expect("a document");
+        } else {
+            sh_ok(
+                &format!(
+                    "if test $(id -u) = 0; then cat {0}; else jq '.machines[].own = {own}' {0}; fi > machines.json",
+                    eco.join("machines.json").display()
+                ),
+                work,
+            );
+        }
         let mut server = command("site-serve", work)
             .args(["-q", "--listen", "127.0.0.1:0", "eco/site"])
             .stdout(Stdio::piped())
@@ -63,9 +76,11 @@ impl Site {
     fn make(&self, machine: &str, settings: &str) -> String {
         let eco = root().join("tests/ecosystem");
         let keep = fs::read_to_string(eco.join("keep")).expect("readable");
+        let own = format!("limits-{}.json", setting("ECOSYSTEM_MACHINE").unwrap_or_default());
+        let limits = Some(own.as_str()).filter(|own| eco.join(own).exists()).unwrap_or("limits.json");
         format!(
             "make -k -j2 -f {fragment} CATALOG=cat MACHINES=machines.json MACHINE={machine} KEEP={keep} \
-             SETUP={eco}/setup.sh LIMITS={eco}/limits.json {settings}",
+             SETUP={eco}/setup.sh LIMITS={eco}/{limits} {settings}",
             fragment = root().join("scripts/downstream.mk").display(),
             keep = keep.trim(),
             eco = eco.display(),
@@ -99,6 +114,10 @@ impl Site {
             .extend(listed.lines().filter(|line| line.contains("\"kind\":\"instance\"")).map(str::to_owned));
         remains
     }
+}
+
+fn setting(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 impl Drop for Site {
@@ -135,21 +154,36 @@ fn every_sample_package_gets_its_verdict() {
     for run in 1..=runs {
         site.sh_ok("rm -rf work");
         let begin = Instant::now();
-        let made = sh(&site.make("eco", "OLD=none"), site.path());
+        let choice = setting("ECOSYSTEM_PACKAGES");
+        let affected =
+            choice.as_ref().map(|names| format!("AFFECTED='--package {names}'")).unwrap_or_default();
+        let made = sh(&site.make("eco", &format!("OLD=none {affected}")), site.path());
         assert!(made.status.success(), "{}", text(&made));
         // flakiness shows only when a package is run more than once
-        site.sh_ok(
+        if choice.is_none() {
+            site.sh_ok(
             "pkg-run-one -q --machines machines.json --machine eco --archive work/new/archive --out work/new/out \
              --installed eco.installation.json --repeat 2 flaky > /dev/null",
-        );
+            );
+        }
         eprintln!(
             "run {run}: {} results in {:.0?}",
             results(&site.path().join("work")).len(),
             begin.elapsed()
         );
-        let compared =
-            sh(&format!("{}/tests/ecosystem/compare work/new/out/results", root().display()), site.path());
+        let compared = sh(
+            &format!(
+                "{}/tests/ecosystem/compare work/new/out/results {}",
+                root().display(),
+                choice.unwrap_or_default()
+            ),
+            site.path(),
+        );
         assert!(compared.status.success(), "run {run}: verdicts differ from the table\n{}", text(&compared));
+    }
+    if setting("ECOSYSTEM_MACHINE").is_some() {
+        assert_eq!(site.remains(), Vec::<String>::new());
+        return;
     }
     unchanged_does_nothing(&site);
     a_change_touches_its_dependents_only(&site);
@@ -282,6 +316,15 @@ fn an_installer_of_a_site_makes_the_state(site: &Site) {
     let first = sh(&install, site.path());
     assert!(first.status.success(), "{}", text(&first));
     assert_eq!(site.sh_ok("jq -c .packages from-site.json"), "[\"base\",\"racket-lib\"]\n");
+    assert_eq!(
+        site.sh_ok("jq -r '.catalogs[]' from-site.json").trim(),
+        format!("{}/catalog/", url.trim_end_matches('/'))
+    );
+    let asked = site.sh_ok(
+        "id=$(vm-snapshot open eco-minimal --snapshot from-site --owner 0 | jq -r .id)
+         vm-snapshot exec $id -- raco pkg config catalogs; vm-snapshot close $id",
+    );
+    assert!(asked.contains(url), "{asked}");
     let again = sh(&install, site.path());
     assert!(text(&again).contains("has the state \"from-site\" already"), "{}", text(&again));
     let outcome = site.sh_ok(

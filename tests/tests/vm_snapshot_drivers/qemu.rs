@@ -90,3 +90,51 @@ fn qemu_snapshots_hold_the_memory() {
     assert_ne!(random[0], random[1], "two instances must not draw the same random numbers");
     assert!(lab.run(&["delete", "vm", "warm"]).status.success());
 }
+
+/// Most hosts have version 2 of control groups and no other; this one may not. So a sandbox is opened in a machine that has,
+/// by root in the group of a session, and by an ordinary user in one that was handed over to him, as systemd does.
+#[test]
+fn sandbox_limits_by_version_2_of_control_groups() {
+    let Some(lab) = qemu_lab("sandbox_limits_by_version_2_of_control_groups") else { return };
+    tests::sh_ok(
+        r#"mkdir share; strip -o share/vm-snapshot $(command -v vm-snapshot)
+           cp $(ldd share/vm-snapshot | grep -o '/[^ ]*libgcc[^ ]*') share/
+           echo '{"kind":"machines","v":1,"state_dir":"state","machines":[
+             {"name":"m","memory_mb":32,"processes":20,"cpus":1,"disk_mb":32}]}' > share/machines.json"#,
+        &lab.path(),
+    );
+    let testbed = lab.open(&["vm", "--memory-mb", "1024", "--share", "bin=share"]);
+    let id = testbed["id"].as_str().expect("an id").to_owned();
+    let script = r#"mkdir -p /lib/x86_64-linux-gnu; cp /share/bin/libgcc* /lib/x86_64-linux-gnu/
+        mount -t cgroup2 cgroup2 /sys/fs/cgroup; for m in overlay loop; do modprobe $m; done
+        cd /sys/fs/cgroup; echo '+memory +pids +cpu +io' > cgroup.subtree_control
+        mkdir -p system.slice/session user.slice/app/term
+        for d in system.slice user.slice user.slice/app; do echo '+memory +pids +cpu +io' > $d/cgroup.subtree_control; done
+        chown -R racket user.slice
+        for who in root racket; do
+            case $who in root) group=system.slice/session; become= ;; *) group=user.slice/app/term; become="setpriv --reuid racket --regid racket --init-groups" ;; esac
+            mkdir -p /work/$who; cp /share/bin/machines.json /work/$who/; chown -R $who /work/$who
+            (   echo 0 > /sys/fs/cgroup/$group/cgroup.procs; cd /work/$who
+                HOME=/work/$who $become sh -c '
+                    echo 3 > /proc/self/oom_score_adj
+                    /share/bin/vm-snapshot open m --owner 0 > testbed || exit 1
+                    i=$(ls state/instances)
+                    find /sys/fs/cgroup -name "vm-snapshot.*" | sed "s/^/group /; s/m-snapshot.*//"
+                    grep -o "limits-[a-z]*" testbed | sort | tr "\n" " "; echo
+                    /share/bin/vm-snapshot exec $i -- sh -c "head -c 60000000 /dev/zero | sort > /dev/null && echo survived"
+                    /share/bin/vm-snapshot exec $i -- sh -c "for n in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25; do sleep 5 & done; echo all"
+                    /share/bin/vm-snapshot status $i | grep -E "kills|process_ref|cpu_s|peak_mem"
+                    /share/bin/vm-snapshot close $i; find /sys/fs/cgroup -name "vm-snapshot.*"' 2>&1 )
+        done"#;
+    let output = lab.run(&["exec", &id, "--user", "root", "--", "sh", "-c", script]);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    for (who, group) in [("root", "system.slice"), ("racket", "user.slice/app")] {
+        assert!(said.contains(&format!("group /sys/fs/cgroup/{group}/v\n")), "{who}: {said}");
+    }
+    assert_eq!(said.matches("limits-cpu limits-disk limits-memory limits-processes").count(), 2, "{said}");
+    assert!(!said.contains("survived") && !said.contains("all\n"), "{said}");
+    assert_eq!(said.matches("\"memory_kills\": 1").count(), 2, "{said}");
+    assert_eq!(said.matches("\"process_refusals\": 0").count(), 0, "{said}");
+    assert_eq!(said.matches("\"process_refusals\": ").count(), 2, "{said}");
+    assert!(lab.run(&["close", &id]).status.success());
+}

@@ -4,6 +4,7 @@
 //! run as; default `racket` if the image has that user, else the image's own).
 
 mod plan;
+mod usage;
 
 use super::guest::{self, Channel};
 use super::sandbox::look_at_disk;
@@ -249,19 +250,7 @@ impl Driver for Docker {
 
     fn usage(&self, seat: &Seat, usage: &mut Usage) {
         usage.alive = self.answers(seat);
-        let script = "cat /sys/fs/cgroup/memory/memory.max_usage_in_bytes /sys/fs/cgroup/memory.peak 2>/dev/null | head -n 1; \
-                      cat /sys/fs/cgroup/memory/memory.oom_control /sys/fs/cgroup/memory.events 2>/dev/null | grep '^oom_kill '; \
-                      cat /proc/net/snmp | grep '^Ip: '";
-        let said = guest::ask(self, seat, script).unwrap_or_default();
-        let mut lines = said.lines();
-        usage.peak_memory_mb = lines
-            .next()
-            .and_then(|bytes| bytes.parse::<f64>().ok())
-            .map(|bytes| (bytes / 10485.76).round() / 100.0);
-        usage.memory_kills = said
-            .lines()
-            .find_map(|line| line.strip_prefix("oom_kill "))
-            .and_then(|count| count.trim().parse().ok());
+        usage::read(&guest::ask(self, seat, usage::SCRIPT).unwrap_or_default(), usage);
         if disk_is_limited(seat) {
             let free_kb = guest::ask(self, seat, "df -P / | tail -n 1")
                 .and_then(|line| line.split_ascii_whitespace().nth(3)?.parse::<u64>().ok());
