@@ -12,6 +12,7 @@ use crate::state::store::Seat;
 use contract::machines::Network;
 use contract::testbed::{Mount, Usage};
 use edge::{Context, Exit, Failure, Result};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::ffi::OsString;
@@ -24,12 +25,12 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 mod accel;
+mod memory;
 mod monitor;
 mod plan;
 
 use accel::Accel;
-use monitor::Monitor;
-use plan::{base, become_user, file, login, memory, noted_port, qemu_args, size, target, user};
+use plan::{base, become_user, file, login, memory, noted_port, qemu_args, ram, size, target, user};
 
 pub struct Qemu;
 
@@ -50,10 +51,12 @@ const SETTINGS: [&str; 11] = [
 ];
 const WORK_DIR: &str = "/work";
 const BOOT_TIMEOUT_S: u64 = 120;
-/// Mixes its argument into the kernel's random numbers and makes it use them at once (RNDRESEEDCRNG): a mere write has an
-/// effect only at the next reseed, up to a minute later, and until then all instances draw the same numbers.
-const RESEED: &str =
-    r#"open(F, "+>", "/dev/urandom") && syswrite(F, $ARGV[0]) && ioctl(F, 0x5207, 0) || exit 1"#;
+/// Sets the clock to the first argument (seconds and nanoseconds), or to the machine's own clock, which goes on with that
+/// of the host but is read in seconds, where connecting took longer than that; mixes the second into the kernel's random numbers and
+/// makes it use them at once (RNDRESEEDCRNG): a mere write has an effect only at the next reseed, up to a minute later, and
+/// until then all instances draw the same numbers. One program, because starting one takes long in an emulated machine.
+const SET_RIGHT: &str = r#"($s, $n) = split(/,/, $ARGV[0]); open(R, "<", "/sys/class/rtc/rtc0/since_epoch") && ($r = int(<R>));
+($s, $n) = ($r, 0) if $r > $s && $r < $s + 60; syscall(227, 0, pack("qq", $s, $n)) == 0 && open(F, "+>", "/dev/urandom") && syswrite(F, $ARGV[1]) && ioctl(F, 0x5207, 0) || exit 1"#;
 /// Another may take a port between our choosing it and qemu's taking it.
 const PORT_TRIES: u32 = 5;
 
@@ -62,17 +65,24 @@ fn free_port() -> io::Result<u16> {
 }
 
 fn spawn(seat: &Seat, port: u16, accel: Accel) -> Result<Child> {
-    let log = File::create(seat.dir.join("qemu.log"))
-        .context(Exit::CantCreate, || "cannot write qemu.log".to_owned())?;
-    let mut command = Command::new("qemu-system-x86_64");
-    command.args(qemu_args(seat, port, accel)).current_dir(&seat.dir).stdin(Stdio::null());
-    command.stdout(Stdio::null()).stderr(log);
-    // a keeper that is killed takes its machine along
-    before_exec(&mut command, || Ok(rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?));
-    command.spawn().map_err(|error| {
+    let mut args = qemu_args(seat, port, accel, ram(seat).as_ref());
+    if memory(seat).is_some() {
+        args.extend(["-incoming", "defer"].map(OsString::from));
+    }
+    spawn_with(&seat.dir, &args).map_err(|error| {
         Failure::unavailable(format!("cannot run qemu-system-x86_64: {error}"))
             .hint("install qemu-system-x86 and qemu-utils")
     })
+}
+
+/// Runs qemu in a directory, where its disk, console and monitor are.
+fn spawn_with(dir: &Path, args: &[OsString]) -> io::Result<Child> {
+    let log = File::create(dir.join("qemu.log"))?;
+    let mut command = Command::new("qemu-system-x86_64");
+    command.args(args).current_dir(dir).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+    // a keeper that is killed takes its machine along
+    before_exec(&mut command, || Ok(rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?));
+    command.spawn()
 }
 
 impl Qemu {
@@ -107,41 +117,36 @@ impl Qemu {
         }
     }
 
+    /// Makes a machine that just began to run ready, and says `up`.
+    fn ready_script(&self, seat: &Seat) -> Result<String> {
+        // the clock stood still since the snapshot, and the random numbers would be the same again
+        let seed = crate::instance::open::random_hex(64)?;
+        let now = jiff::Timestamp::now();
+        let (s, ns) = (now.as_second(), now.subsec_nanosecond());
+        let right = format!(
+            "perl -e '{SET_RIGHT}' {s},{ns} {seed} 2>/dev/null || {{ date -s @{s} >/dev/null; echo {seed} >/dev/urandom; }}"
+        );
+        if memory(seat).is_some() {
+            // the rest was done before the snapshot was taken
+            return Ok(format!("{right}; echo up"));
+        }
+        // without a route an attempt fails at once instead of waiting for an answer that never comes
+        let cut = if seat.instance.machine.network == Network::None { "ip route del default; " } else { "" };
+        let (user, login) = (user(seat), login(seat));
+        Ok(format!(
+            "{cut}{right}; mkdir -p {WORK_DIR} /share && chown {user} {WORK_DIR} && chown {login} /share && echo up"
+        ))
+    }
+
     fn wait_until_up(&self, seat: &Seat, child: &mut Child, port: u16) -> Result<()> {
         let seconds = seat.instance.machine.settings.get("boot_timeout_s").and_then(Value::as_u64);
         let until = Instant::now() + Duration::from_secs(seconds.unwrap_or(BOOT_TIMEOUT_S));
         if let Some(memory) = memory(seat) {
-            let mut restore = || {
-                let mut monitor = loop {
-                    match Monitor::connect(&seat.dir) {
-                        Ok(monitor) => break monitor,
-                        Err(error) if Instant::now() > until || child.try_wait()?.is_some() => {
-                            return Err(error);
-                        }
-                        Err(_) => sleep(Duration::from_millis(10)),
-                    }
-                };
-                let from = format!("exec:cat '{}'", memory.display().to_string().replace('\'', "'\\''"));
-                monitor.run("migrate-incoming", json!({"uri": from}))?;
-                monitor.migrated()?;
-                match monitor.run("cont", json!({})) {
-                    // it may run already
-                    Ok(_) | Err(_) => Ok::<(), io::Error>(()),
-                }
-            };
-            restore().context(Exit::TryAgain, || "cannot restore its memory".to_owned())?;
+            memory::load(seat, &memory, child, until)
+                .context(Exit::TryAgain, || "cannot restore its memory".to_owned())?;
         }
         let target = target(seat, port);
-        let now = jiff::Timestamp::now().as_second();
-        // the clock stood still since the snapshot, and the random numbers would be the same again
-        let seed = crate::instance::open::random_hex(64)?;
-        // without a route an attempt fails at once instead of waiting for an answer that never comes
-        let cut = if seat.instance.machine.network == Network::None { "ip route del default; " } else { "" };
-        let script = format!(
-            "{cut}date -s @{now} >/dev/null; perl -e '{RESEED}' {seed} || echo {seed} >/dev/urandom; mkdir -p {WORK_DIR} /share && chown {} {WORK_DIR} && chown {} /share && echo up",
-            user(seat),
-            login(seat)
-        );
+        let script = self.ready_script(seat)?;
         loop {
             let said = match target.connect(&as_root(seat, &script), &seat.dir.join("ssh.log"))? {
                 Ok(()) => return Ok(()),
@@ -164,12 +169,23 @@ impl Qemu {
                     return Err(Failure::unavailable(text.to_lowercase()).hint(hint));
                 }
             }
+            if caller_is_gone() {
+                return Err(Failure::try_again("nobody waits for it any more"));
+            }
             if Instant::now() > until {
                 return Err(Failure::try_again("it did not answer in time").detail("ssh", said.trim()));
             }
             sleep(Duration::from_millis(100));
         }
     }
+}
+
+/// Whether the command that opens the machine has ended: the keeper's stdin is a socket to it.
+fn caller_is_gone() -> bool {
+    let stdin = io::stdin();
+    let mut fds = [PollFd::new(&stdin, PollFlags::empty())];
+    poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok()
+        && fds[0].revents().intersects(PollFlags::HUP)
 }
 
 /// A script that runs as root, whoever ssh lets in.
@@ -358,27 +374,13 @@ impl Driver for Qemu {
         let freeze = || {
             fs::create_dir(&new)?;
             fs::write(new.join("size"), size(seat))?;
-            let accel = seat.running().and_then(|note| note["accel"].as_str().map(str::to_owned));
-            fs::write(new.join("accel"), accel.unwrap_or_default())?;
-            let mut monitor = Monitor::connect(&seat.dir)?;
-            monitor.run("stop", json!({}))?;
-            let shown = new.join("memory").display().to_string().replace('\'', "'\\''");
-            // 0: as fast as it goes
-            monitor.run("migrate-set-parameters", json!({"max-bandwidth": 0}))?;
-            monitor.run("migrate", json!({"uri": format!("exec:cat > '{shown}'")}))?;
-            monitor.migrated()?;
-            let copied = Command::new("cp")
-                .arg("--sparse=always")
-                .arg(seat.dir.join("disk.qcow2"))
-                .arg(new.join("disk.qcow2"))
-                .status()?;
-            monitor.run("cont", json!({}))?;
-            if !copied.success() {
-                return Err(io::Error::other(format!("cp ended with {copied}")));
-            }
+            let accel = seat.running().and_then(|note| Accel::from_name(note["accel"].as_str()?));
+            let accel = accel.unwrap_or(Accel::Tcg);
+            fs::write(new.join("accel"), accel.name())?;
+            memory::save(seat, &new, accel)?;
             fs::rename(&new, layer)
         };
-        freeze().map_err(|error| {
+        freeze().map_err(|error: io::Error| {
             crate::state::store::remove_tree(&new);
             Failure::cant_create(format!("{}: {error}", cannot()))
         })

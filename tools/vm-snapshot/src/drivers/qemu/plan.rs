@@ -29,6 +29,19 @@ pub(super) fn memory(seat: &Seat) -> Option<PathBuf> {
     seat.instance.layers.first().map(|layer| layer.join("memory")).filter(|file| file.exists())
 }
 
+/// A file that holds the memory of a machine.
+pub(super) struct Ram {
+    pub(super) file: PathBuf,
+    /// Whether what the machine writes goes into the file.
+    pub(super) shared: bool,
+}
+
+/// The memory itself of the snapshot that an instance stands on, where it is a file of its own.
+pub(super) fn ram(seat: &Seat) -> Option<Ram> {
+    let file = seat.instance.layers.first()?.join("ram");
+    file.exists().then_some(Ram { file, shared: false })
+}
+
 /// Memory of the machine, MiB.
 pub(super) fn memory_mb(seat: &Seat) -> u64 {
     let machine = &seat.instance.machine;
@@ -36,7 +49,7 @@ pub(super) fn memory_mb(seat: &Seat) -> u64 {
 }
 
 /// The whole command line. The working directory of qemu is that of the instance.
-pub(super) fn qemu_args(seat: &Seat, port: u16, accel: Accel) -> Vec<OsString> {
+pub(super) fn qemu_args(seat: &Seat, port: u16, accel: Accel, ram: Option<&Ram>) -> Vec<OsString> {
     let machine = &seat.instance.machine;
     let restrict = if machine.network == Network::None { "on" } else { "off" };
     let mut args: Vec<OsString> = [
@@ -89,8 +102,16 @@ pub(super) fn qemu_args(seat: &Seat, port: u16, accel: Accel) -> Vec<OsString> {
         option("-drive", drive);
         option("-device", "virtio-blk-pci,drive=seed".into());
     }
-    if memory(seat).is_some() {
-        option("-incoming", "defer".into());
+    if let Some(ram) = ram {
+        // by the name that memory has without a file, because that is how it is called in a snapshot
+        let mut object = OsString::from(format!(
+            "memory-backend-file,id=pc.ram,size={}M,share={},mem-path=",
+            memory_mb(seat),
+            if ram.shared { "on" } else { "off" }
+        ));
+        object.push(ram.file.to_string_lossy().replace(',', ",,"));
+        option("-object", object);
+        option("-machine", "memory-backend=pc.ram".into());
     }
     args
 }
@@ -146,7 +167,7 @@ mod tests {
             r#"{"name": "m", "driver": "qemu", "image": "base.qcow2", "kernel": "k", "identity": "key", "cpus": 2}"#,
         );
         let args: Vec<String> =
-            qemu_args(&seat, 2222, Accel::Tcg).iter().map(|arg| arg.display().to_string()).collect();
+            qemu_args(&seat, 2222, Accel::Tcg, None).iter().map(|arg| arg.display().to_string()).collect();
         let after = |name: &str| {
             let at = args.iter().position(|arg| arg == name).expect("an option");
             args[at + 1].clone()
@@ -158,6 +179,10 @@ mod tests {
         );
         assert!(after("-drive").contains("cache=unsafe"));
         assert!(after("-machine").contains("accel=tcg"));
+        let ram = Ram { file: "/layer,1/ram".into(), shared: false };
+        let private = qemu_args(&seat, 0, Accel::Tcg, Some(&ram));
+        let object = "memory-backend-file,id=pc.ram,size=1024M,share=off,mem-path=/layer,,1/ram";
+        assert!(private.iter().any(|arg| arg == object), "{private:?}");
         assert_eq!(base(&seat), Some("/state/machines/m/layers/new/disk.qcow2".into()));
         assert_eq!(size(&seat), "1024 MiB and 2 processors");
     }
