@@ -16,7 +16,7 @@ ENGINES = dockerd=docker.io runc podman sshd=openssh-server linux.uml=user-mode-
 # coverage-guided, for FUZZ_S seconds each; needs cargo-fuzz (cargo install cargo-fuzz), and no nightly compiler
 FUZZ_S ?= 180
 
-.PHONY: help build check test fuzz ecosystem-5 demo bench install uninstall man-lint lint clean
+.PHONY: help build check test fuzz ecosystem-5 ecosystem-docker ecosystem-qemu demo bench install uninstall man-lint lint clean
 
 help:
 	@echo 'make build     the seven programs, in $(BIN)'
@@ -24,6 +24,7 @@ help:
 	@echo 'make check     every test'
 	@echo 'make fuzz      the reader of Racket data, FUZZ_S=$(FUZZ_S) seconds for each promise'
 	@echo 'make ecosystem-5   the verdicts of the sample ecosystem, five runs in a row'
+	@echo 'make ecosystem-docker, make ecosystem-qemu   the same through other machines'
 	@echo 'make bench     our commands against the peers, in turn'
 	@echo 'make install   PREFIX=$(PREFIX) DESTDIR=$(DESTDIR)'
 	@echo 'make man-lint  check the manual pages'
@@ -49,6 +50,17 @@ fuzz:
 # every verdict of the sample ecosystem, five times out of five
 ecosystem-5: build
 	ECOSYSTEM_RUNS=5 $(CARGO) test --release --locked -p tests --test ecosystem every_sample -- --nocapture
+
+# the same through other machines (as root, with network to the package mirror): containers, all of it; emulated virtual
+# machines, which are 16 to 50 times slower, a choice
+ECOSYSTEM_IMAGE = scripts/make-image --extended --packages racket
+ecosystem-docker: build
+	image=$$($(ECOSYSTEM_IMAGE)) && ECOSYSTEM_MACHINE=docker tests/ecosystem/with-docker "$$image" \
+		$(CARGO) test --release --locked -p tests --test ecosystem every_sample -- --nocapture
+ecosystem-qemu: build
+	image=$$($(ECOSYSTEM_IMAGE)) && DOWNSTREAM_IMAGE=$$image ECOSYSTEM_MACHINE=qemu \
+		ECOSYSTEM_PACKAGES=passes,compile-error,test-fails \
+		$(CARGO) test --release --locked -p tests --test ecosystem every_sample -- --nocapture
 
 demo:
 	scripts/demo
