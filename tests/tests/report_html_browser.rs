@@ -43,14 +43,17 @@ fn pages_in_a_browser() {
     };
     let scratch = tempfile::tempdir().expect("a temporary directory");
     let case = tests::root().join("tests/cases/report-html/change/in/work");
-    let made = tests::command(tests::program("report-html"), scratch.path())
-        .args(["-q", "--out", "report", "--logs", "all", "--old"])
-        .arg(case.join("old"))
-        .arg("--new")
-        .arg(case.join("new"))
-        .output()
-        .expect("report-html runs");
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    // twice, so that there is a history to be shown
+    for out in ["earlier", "report"] {
+        let mut command = tests::command(tests::program("report-html"), scratch.path());
+        command.args(["-q", "--logs", "all", "--out", out, "--old"]).arg(case.join("old"));
+        command.arg("--new").arg(case.join("new"));
+        if out == "report" {
+            command.args(["--history", "earlier"]);
+        }
+        let made = command.output().expect("report-html runs");
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    }
     let output = tests::command("node", scratch.path())
         .arg(tests::root().join("tests/browser/report.mjs"))
         .arg(&modules)

@@ -102,7 +102,10 @@ fn by(groups: &[Group]) -> String {
         },
         _ => {
             let first = &groups[0].suspects;
-            let changed = if groups[0].changed {
+            let themselves = groups.iter().filter(|group| group.changed).count();
+            let changed = if themselves > 1 {
+                format!(", {themselves} of them changed packages that fail themselves")
+            } else if groups[0].changed {
                 format!(": the changed package {} itself fails", groups[0].example)
             } else if first.len() == 1 && groups.iter().all(|group| group.suspects == *first) {
                 format!(", all by the change in {}", first[0])

@@ -68,23 +68,15 @@ pub fn package(
     page(&report.title, &entry.package, root, Tab::None, false, &h)
 }
 
-/// Verdicts of earlier reports, oldest first, a little field each.
+/// Verdicts of earlier reports, oldest first, a little field each. No text, so that a search finds packages by what they are.
 pub fn strip(h: &mut Html, history: &[Past]) {
-    put!(h, "<ol class=\"strip\">");
-    for past in history {
-        let said = format!("{}: {}", instant(&past.at), crate::pages::label(past.verdict));
-        put!(
-            h,
-            "<li class=\"",
-            (past.verdict.name()),
-            "\" title=\"",
-            (said),
-            "\"><span class=\"vh\">",
-            (said),
-            "</span></li>"
-        );
+    let said = |past: &Past| format!("{}: {}", instant(&past.at), crate::pages::label(past.verdict));
+    let all: Vec<String> = history.iter().map(said).collect();
+    put!(h, "<span class=\"strip\" role=\"img\" aria-label=\"earlier: ", (all.join(", ")), "\">");
+    for (past, said) in history.iter().zip(&all) {
+        put!(h, "<i class=\"", (past.verdict.name()), "\" title=\"", (said), "\"></i>");
     }
-    put!(h, "</ol>");
+    put!(h, "</span>");
 }
 
 /// Direct neighbours in the graph of dependencies, by name.

@@ -17,7 +17,7 @@ pub fn packages(report: &Report) -> Vec<u8> {
     let mut h = Html::new();
     put!(
         h,
-        "<h1>All packages</h1>\n<div class=\"tools\" data-tools=\"all\" hidden><label>Find <input type=\"search\" placeholder=\"name, outcome or message\"></label> <label>Verdict <select><option value=\"\">any</option>"
+        "<h1>All packages</h1>\n<div class=\"tools\" data-tools=\"all\" hidden><label>Find <input type=\"search\" placeholder=\"name, outcome or message\"></label> <kbd title=\"leads to the search\">/</kbd> <label>Verdict <select><option value=\"\">any</option>"
     );
     for verdict in Verdict::ALL {
         let times = count(report, verdict);
@@ -55,7 +55,7 @@ pub fn packages(report: &Report) -> Vec<u8> {
                 (entry.package),
                 "</a>"
             );
-            if with_history {
+            if with_history && !entry.history.is_empty() {
                 // the latest: a long strip is on the package's page
                 strip(&mut h, &entry.history[entry.history.len().saturating_sub(PAST)..]);
             }

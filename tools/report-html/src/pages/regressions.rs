@@ -2,7 +2,7 @@ use crate::input::evidence::Excerpt;
 use crate::model::facts::outcome_name;
 use crate::model::headline::{count, packages};
 use crate::model::state_phrase;
-use crate::pages::html::{Html, put};
+use crate::pages::html::{Html, file_name, put};
 use crate::pages::index::capital;
 use crate::pages::package::strip;
 use crate::pages::{entry, names, package_link, short};
@@ -44,7 +44,7 @@ pub fn regressions(
     }
     put!(
         h,
-        "<div class=\"tools\" data-tools=\"groups\" hidden><label>Find <input type=\"search\" placeholder=\"package or message\"></label> <output aria-live=\"polite\"></output></div>\n"
+        "<div class=\"tools\" data-tools=\"groups\" hidden><label>Find <input type=\"search\" placeholder=\"package or message\"></label> <kbd title=\"leads to the search\">/</kbd> <output aria-live=\"polite\"></output></div>\n"
     );
     put!(h, "<div id=\"groups\">");
     for group in report.groups.iter().take(GROUPS_IN_FULL) {
@@ -75,7 +75,9 @@ pub fn regressions(
 
 fn card(h: &mut Html, report: &Report, group: &Group, evidence: Option<&(Excerpt, String)>) {
     let state = entry(report, &group.example).and_then(|entry| entry.new.as_ref());
-    put!(h, "<article class=\"card fail\" data-i id=\"", (group.id), "\"><header><h3>");
+    // the number of a cause differs from report to report; a link to its package goes on leading to it
+    let anchor = format!("cause-{}", file_name(&group.example));
+    put!(h, "<article class=\"card fail\" data-i id=\"", (group.id), "\"><header><h3 id=\"", (anchor), "\">");
     package_link(h, report, "", &group.example);
     if group.roots.len() > 1 {
         put!(h, " and ", (group.roots.len() - 1), " more");
@@ -83,6 +85,14 @@ fn card(h: &mut Html, report: &Report, group: &Group, evidence: Option<&(Excerpt
     if let Some(state) = state {
         put!(h, " <span class=\"chip fail\">", (state_phrase(state)), "</span>");
     }
+    put!(
+        h,
+        " <a class=\"anchor\" href=\"#",
+        (anchor),
+        "\" aria-label=\"link to ",
+        (group.example),
+        "\">#</a>"
+    );
     put!(h, "</h3><span class=\"meta\">");
     if group.size > 1 {
         put!(h, (packages(group.size)), (if report.old.is_some() { " regressed, " } else { " fail, " }));
