@@ -113,7 +113,7 @@ awk -v ours="$(median ours)" -v peer="$(median peer)" \
     'BEGIN { printf "%-44s %9.3f s    %9.3f s    takes %.2f times as long (target 2)\n", "the same tree, against cp -r", ours, peer, ours / peer }'
 printf '%-44s %9s s    %9s s\n' '  processor time' "$(cpu ours)" "$(cpu peer)"
 
-for count in 10000 100000; do
+for count in 10000 50000 100000; do
     mkdir -p "big-$count"
     entries $count >"big-$count/pkgs-all"
     "$bin/catalog-copy" -q "big-$count" - >"lines-$count"

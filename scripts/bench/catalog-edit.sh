@@ -104,7 +104,7 @@ awk -v ours="$ours_mb" -v peer="$peer_mb" 'BEGIN {
     printf "%-58s %8.1f MiB %8.1f MiB %6.1f times\n", "peak memory", ours, peer, peer / ours }'
 printf '%-58s %10.3f s\n' 'its lines, dependents and what these need' "$(median t-query)"
 
-for count in 10000 100000; do
+for count in 10000 50000 100000; do
     mkdir big
     (cd big && entries $count no && rmdir pkg)
     "$bin/catalog-edit" -q --all big >lines
