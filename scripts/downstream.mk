@@ -8,7 +8,8 @@
 #
 #   WORK/catalog      the catalog as it was when the run began (make refresh takes a new one)
 #   WORK/{old,new}/   catalog (new: edited), archive, out (results, logs, built packages)
-#   WORK/report       the answer
+#   WORK/report       the answer, written again every WATCH seconds while the run is going
+#   WORK/history      the reports of earlier runs, which its pages tell of
 #
 # What to run
 #   CATALOG     catalogs to start from, as catalog-copy takes them
@@ -30,6 +31,9 @@
 #               none: one side, to see how things stand
 #   CONFIRM     how often a difference must be seen on each side before it is a verdict [1: no repeats]
 #   FLAKE_RATES file that says how often each package disagrees with itself; `make calibrate` adds to it
+#   WATCH       seconds between two looks at what has arrived for the report [15; 0: only at the end]
+#   HISTORY     how many earlier reports are kept [20]
+#   INFO_MACHINE    command that opens a machine where Racket is asked what an info.rkt means [MACHINE; empty: nobody is asked]
 #   RUN         prefix that sends a package elsewhere, such as `srun -Q -n1 -N1`
 #   ARCHIVE_FLAGS, RUN_FLAGS, REPORT_FLAGS    passed on
 
@@ -61,6 +65,10 @@ RUN ?=
 ARCHIVE_FLAGS ?=
 RUN_FLAGS ?=
 REPORT_FLAGS ?=
+WATCH ?= 15
+HISTORY ?= 20
+# the machine ends with pkg-archive, whose shell says $$PPID
+INFO_MACHINE ?= vm-snapshot --machines $(MACHINES) open $(MACHINE) --snapshot installed --owner $$PPID
 Q ?= -q
 
 # beside the machines, because it says what is in them
@@ -100,7 +108,7 @@ side: $(if $(ONLY),$(filter $(ONLY:%=$(OUT)/results/%.json),$(RESULTS)),$(RESULT
 
 else
 # -- the whole line
-.PHONY: report run state archives refresh list prune help
+.PHONY: report run state archives refresh help
 .DEFAULT_GOAL := report
 
 help:
@@ -140,9 +148,11 @@ archives: $(WORK)/catalog/pkgs-all state
 	@for side in $(SIDES); do \
 		from=$(WORK)/catalog; test $$side = old || from=$(WORK)/new/catalog; \
 		pkg-archive $(Q) --relative --installed $(INSTALLATION) $(patsubst %,--include %,$(INCLUDE)) \
+			$(if $(INFO_MACHINE),--info-machine '$(INFO_MACHINE)') \
 			--include "$$(paste -sd, $(WORK)/affected)" --include-deps $(if $(EXCEPT),--exclude $(EXCEPT)) \
 			$(ARCHIVE_FLAGS) "$$from" $(WORK)/$$side/archive >$(WORK)/$$side/archive.jsonl || test $$? -eq 1 || exit; \
 	done
+	@for side in $(SIDES); do $(SCRIPTS)set-aside $(WORK)/$$side || exit; done
 	@jq -rs 'map(select(.kind == "archived" and .status == "failed")) | .[] | "cannot archive \(.package): \(.message)"' \
 		$(WORK)/new/archive.jsonl >&2
 
@@ -150,6 +160,16 @@ SIDE_MAKE = $(MAKE) --no-print-directory -k $(if $(filter -q,$(Q)),-s) -f $(DOWN
 
 run: archives
 	@$(SCRIPTS)count-runs '$(PROGRESS)' $(filter-out -s,$(SIDE_MAKE)) COUNTING=1 RUN=@run side -- $(if $(filter failed,$(OLD)),new,$(SIDES))
+	@test "$$(cat $(PROGRESS)/todo)" = 0 || $(SCRIPTS)keep-report $(WORK) $(HISTORY)
+ifeq ($(WATCH),0)
+	+@$(SIDE_MAKE) sides
+else
+	+@if test "$$(cat $(PROGRESS)/todo)" = 0; then $(SIDE_MAKE) sides; \
+		else $(SCRIPTS)with-report $(MAKE_REPORT) --watch $(WATCH) -- $(SIDE_MAKE) sides; fi
+endif
+
+.PHONY: sides
+sides:
 ifeq ($(OLD),all)
 	+@$(SIDE_MAKE) two-sides || true
 else
@@ -170,10 +190,14 @@ two-sides: side-new side-old
 side-new side-old:
 	+@$(SIDE_MAKE) SIDE=$(@:side-%=%) side
 
+MAKE_REPORT = report-html $(Q) --new $(WORK)/new $(if $(filter old,$(SIDES)),--old $(WORK)/old) \
+	$(if $(filter-out 1,$(CONFIRM)),--confirm $(CONFIRM)) \
+	$(if $(wildcard $(FLAKE_RATES)),--flake-rates $(FLAKE_RATES)) \
+	$$(test ! -d $(WORK)/history || echo '--history $(WORK)/history') $(REPORT_FLAGS) --out $(WORK)/report
+
 report: run
-	@report-html $(Q) --new $(WORK)/new $(if $(filter old,$(SIDES)),--old $(WORK)/old) \
-		$(if $(filter-out 1,$(CONFIRM)),--confirm $(CONFIRM)) \
-		$(if $(wildcard $(FLAKE_RATES)),--flake-rates $(FLAKE_RATES)) $(REPORT_FLAGS) --out $(WORK)/report
+	@$(MAKE_REPORT)
+	@touch $(WORK)/.reported
 
 # The same side once more, from nothing: what differs is not the change. Run it again for more observations.
 .PHONY: calibrate
