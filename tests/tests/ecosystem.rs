@@ -189,6 +189,8 @@ fn every_sample_package_gets_its_verdict() {
     a_change_touches_its_dependents_only(&site);
     raco_installs_from_the_archive_and_the_built_catalog(&site);
     a_site_of_built_packages_has_their_documents(&site);
+    built_forms_for_every_machine(&site);
+    a_smaller_selection_leaves_nothing_of_the_others(&site);
     assert_eq!(site.remains(), Vec::<String>::new());
 }
 
@@ -227,6 +229,39 @@ fn raco_installs_from_the_archive_and_the_built_catalog(site: &Site) {
         ));
         assert_eq!(seen.trim(), "12", "{package} from {catalog}");
     }
+}
+
+/// `--compile-any`: what is in the built package is for no machine in particular, and raco can take it.
+fn built_forms_for_every_machine(site: &Site) {
+    let kinds = site.sh_ok(
+        "pkg-run-one -q --machine eco-minimal --archive work/new/archive --out any --installed eco.installation.json \
+            --compile-any passes | jq -r '[.outcome, .compile_any] | @tsv'
+         mkdir any/x; cd any/x; unzip -q ../built/pkgs/passes.zip
+         for zo in $(find . -name '*.zo'); do head -c 16 $zo | tr -cd 'a-z-'; echo; done | sort -u
+         find . -name '*.dep' -exec cut -c 1-9 {} + | sort -u
+         cd ../..; export PLTUSERHOME=$PWD/raco-any; mkdir $PLTUSERHOME
+         raco pkg install --scope user --binary-lib --no-docs --auto --catalog file://$PWD/any/built/catalog passes \
+            > raco.log 2>&1 || { tail -n 20 raco.log; exit 1; }
+         racket -e '(require passes) (double 21)'",
+    );
+    assert_eq!(kinds, "pass\ttrue\nlinklet\n(\"8.7\" #f\n42\n".replace("8.7", &version(site)));
+}
+
+fn version(site: &Site) -> String {
+    site.sh_ok("racket -e '(display (version))'")
+}
+
+/// What is no longer selected is set aside, and the report of the run before is part of the history.
+fn a_smaller_selection_leaves_nothing_of_the_others(site: &Site) {
+    site.sh_ok("rm work/new/out/results/passes.json");
+    let made = sh(&site.make("eco-minimal", "OLD=none AFFECTED='--package passes'"), site.path());
+    assert!(made.status.success(), "{}", text(&made));
+    assert_eq!(results(&site.path().join("work")).into_keys().collect::<Vec<_>>(), ["passes"]);
+    assert_eq!(site.sh_ok("ls work/new/out/built/catalog/pkg"), "passes\n");
+    assert_eq!(site.sh_ok("jq -r '.packages[].package' work/report/report.json"), "passes\n");
+    let kept =
+        site.sh_ok("ls work/history | wc -l; jq '.packages | length > 30' work/history/*.json | sort -u");
+    assert!(kept.ends_with("\ntrue\n"), "{kept}");
 }
 
 /// Processes that run a program from this directory.

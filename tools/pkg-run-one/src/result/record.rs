@@ -255,7 +255,10 @@ pub fn settle(mut run: Run, rounds: Vec<Tried>, learnt: Learnt) -> Run {
     }
     let tests = run.phases.iter().rev().find_map(|phase| phase.tests.as_ref());
     if run.outcome == Outcome::Pass && tests.is_some_and(|tests| tests.status == "no-tests") {
-        run.findings.push(Finding { code: "no-tests".to_owned(), message: "it has no tests".to_owned() });
+        run.findings.push(Finding {
+            code: "no-tests".to_owned(),
+            message: "no test was run: it has none, or leaves them out".to_owned(),
+        });
     }
     run.findings.sort();
     run.findings.dedup();

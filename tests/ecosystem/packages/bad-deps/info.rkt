@@ -1,0 +1,3 @@
+#lang info
+(define collection "bad-deps")
+(define deps (quote ("base" 5)))

@@ -1,0 +1,3 @@
+#lang info
+(define collection "needs-library")
+(define deps (quote ("base")))

@@ -1,0 +1,4 @@
+#lang racket/base
+(require ffi/unsafe)
+(define-values (unused) (ffi-lib "libnosuchthing" (list "7" #f)))
+(module+ test (void))

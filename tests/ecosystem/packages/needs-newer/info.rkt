@@ -1,0 +1,3 @@
+#lang info
+(define collection "needs-newer")
+(define deps (quote (("base" #:version "9.5"))))

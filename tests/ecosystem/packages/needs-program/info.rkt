@@ -1,0 +1,3 @@
+#lang info
+(define collection "needs-program")
+(define deps (quote ("base")))
