@@ -295,6 +295,45 @@ fn no_key_leads_out_of_the_destination() {
     assert!(left.iter().all(|name| !name.to_string_lossy().starts_with('.')), "{left:?}");
 }
 
+/// Entries are read by several threads: which failure is told, and in which order warnings come, must not depend on them.
+#[test]
+fn messages_do_not_depend_on_threads() {
+    let (_keep, dir) = scratch();
+    let name = |n: usize| format!("p{n:05}");
+    let mut entries: Vec<String> = (0..4000).map(|n| entry(&name(n), "")).collect();
+    for n in [5, 1700, 3900] {
+        entries[n] = entry(&name(n), "(dependencies . (#:no 1))");
+    }
+    catalog(&dir, "odd", &entries.join(" "));
+    entries[900] = entry("../first", "");
+    entries[950] = entry("no name", "");
+    entries[3000] = "(\"x\" . #<void>)".to_owned();
+    catalog(&dir, "bad", &entries.join(" "));
+    for _ in 0..5 {
+        let (code, stderr) = copy_fails(&["bad", "out"], &dir);
+        assert!(code == 65 && stderr.contains("\"../first\""), "{code} {stderr}");
+        let output = copy(&["--force", "odd", "out.sqlite"], &dir);
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        let told: Vec<usize> =
+            [5, 1700, 3900].iter().map(|n| stderr.find(&name(*n)).expect("a warning")).collect();
+        assert!(output.status.success() && told.is_sorted(), "{stderr}");
+    }
+    let line =
+        |n: usize| format!("{{\"kind\":\"package\",\"v\":1,\"name\":\"{}\",\"source\":\"s\"}}\n", name(n));
+    let mut lines: Vec<String> = (0..4000).map(line).collect();
+    lines[2000] = "{\n".to_owned();
+    lines[2500] = "[\n".to_owned();
+    fs::write(dir.join("lines"), lines.concat()).expect("written");
+    for _ in 0..5 {
+        let stdin = fs::File::open(dir.join("lines")).expect("there");
+        let output =
+            tests::command("catalog-copy", &dir).args(["-", "out"]).stdin(stdin).output().expect("runs");
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(stderr.contains("line 2001 of stdin"), "{stderr}");
+    }
+    assert!(!dir.join("out").exists());
+}
+
 #[test]
 fn a_failed_copy_leaves_the_destination_as_it_was() {
     if !tests::require("a_failed_copy_leaves_the_destination_as_it_was", &["raco"]) {
