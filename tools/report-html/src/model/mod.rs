@@ -38,7 +38,8 @@ pub fn report(mut new: SideFacts, mut old: Option<SideFacts>, extra: &Extra) -> 
         entry.new = new.states.remove(&entry.package).map(|facts| facts.state);
         entry.old = old.as_mut().and_then(|old| old.states.remove(&entry.package)).map(|facts| facts.state);
     }
-    drop((new, old));
+    // what is left of them is many small pieces, and nobody waits for those
+    std::thread::spawn(move || drop((new, old)));
     conclude(&mut report, &graph, extra);
     (report, graph)
 }

@@ -41,37 +41,19 @@ pub fn write(config: &Config, site: &Site, report: &Report, graph: &Graph, sides
         site.begin(dir)?;
     }
     // the model is the longest of the files that wait for nothing
-    let (done, model) = std::thread::scope(|scope| {
-        let model = scope.spawn(|| site.write("report.json", &run::pretty(report)?));
-        let done = package_pages(config, site, report, graph, sides);
-        (done, model.join().unwrap_or_else(|_| Err(edge::Failure::bug("a thread that writes panicked"))))
-    });
-    let done = done?;
+    let (model, done) = both(
+        || site.write("report.json", &run::pretty(report)?),
+        || package_pages(config, site, report, graph, sides),
+    );
     model?;
+    let done = done?;
     for dir in ["packages", "logs"] {
         site.end(dir)?;
     }
     let evidence = evidence(report, sides, &done.logs);
-    let base_url = config.base_url.as_deref();
-    site.write("report.md", markdown::markdown(report, &evidence, base_url).as_bytes())?;
-    site.write("junit.xml", &junit::junit(report))?;
-    site.write("summary.rktd", summary(report, &done.logs).as_bytes())?;
-    let mut feeds = BTreeSet::new();
-    for (path, data) in atom::feeds(report, base_url) {
-        site.write(&path, &data)?;
-        feeds.extend(path.strip_prefix("feeds/").map(str::to_owned));
-    }
-    let mut badges = BTreeSet::from(["packages".to_owned()]);
-    for (path, data) in badge::badges(report) {
-        site.write(&path, &data)?;
-        badges.extend(path.strip_prefix("badges/").map(str::to_owned));
-    }
-    site.link_all("badges/packages", &badge::of_packages(report))?;
-    site.write("about.html", &pages::about::about(report))?;
-    site.write("findings.html", &pages::findings::findings(report))?;
-    site.write("messages.html", &pages::messages::messages(report))?;
-    site.write("plots.html", &plots::plots(report))?;
-    site.write("packages.html", &pages::packages::packages(report))?;
+    let (names, lists) = both(|| formats(config, site, report, &evidence, &done), || lists(site, report));
+    let (feeds, badges) = names?;
+    lists?;
     let picture = picture_of::fallen(report, graph);
     site.write("index.html", &pages::index::index(report, &evidence, picture.as_ref(), config.watch))?;
 
@@ -97,6 +79,53 @@ pub fn write(config: &Config, site: &Site, report: &Report, graph: &Graph, sides
         site.unchanged.load(Relaxed)
     ));
     Ok(())
+}
+
+/// Two pieces of work side by side.
+fn both<A: Send, B>(
+    a: impl FnOnce() -> Result<A> + Send,
+    b: impl FnOnce() -> Result<B>,
+) -> (Result<A>, Result<B>) {
+    std::thread::scope(|scope| {
+        let a = scope.spawn(a);
+        let b = b();
+        (a.join().unwrap_or_else(|_| Err(edge::Failure::bug("a thread that writes panicked"))), b)
+    })
+}
+
+/// The pages of all packages together.
+fn lists(site: &Site, report: &Report) -> Result<()> {
+    site.write("packages.html", &pages::packages::packages(report))?;
+    site.write("plots.html", &plots::plots(report))?;
+    site.write("messages.html", &pages::messages::messages(report))?;
+    site.write("findings.html", &pages::findings::findings(report))?;
+    site.write("about.html", &pages::about::about(report))
+}
+
+/// The report in forms that others read; gives the names in `feeds` and in `badges`.
+fn formats(
+    config: &Config,
+    site: &Site,
+    report: &Report,
+    evidence: &BTreeMap<String, (Excerpt, String)>,
+    done: &Written,
+) -> Result<(BTreeSet<String>, BTreeSet<String>)> {
+    let base_url = config.base_url.as_deref();
+    site.write("report.md", markdown::markdown(report, evidence, base_url).as_bytes())?;
+    site.write("junit.xml", &junit::junit(report))?;
+    site.write("summary.rktd", summary(report, &done.logs).as_bytes())?;
+    let mut feeds = BTreeSet::new();
+    for (path, data) in atom::feeds(report, base_url) {
+        site.write(&path, &data)?;
+        feeds.extend(path.strip_prefix("feeds/").map(str::to_owned));
+    }
+    let mut badges = BTreeSet::from(["packages".to_owned()]);
+    for (path, data) in badge::badges(report) {
+        site.write(&path, &data)?;
+        badges.extend(path.strip_prefix("badges/").map(str::to_owned));
+    }
+    site.link_all("badges/packages", &badge::of_packages(report))?;
+    Ok((feeds, badges))
 }
 
 /// `DIR` of `logs/SIDE/DIR/FILE`.
