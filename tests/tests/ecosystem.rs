@@ -362,6 +362,14 @@ fn an_installer_of_a_site_makes_the_state(site: &Site) {
     assert!(asked.contains(url), "{asked}");
     let again = sh(&install, site.path());
     assert!(text(&again).contains("has the state \"from-site\" already"), "{}", text(&again));
+    // a changed installer makes a new state
+    let fingerprint =
+        || site.sh_ok("jq -r .fingerprint from-site.json; vm-snapshot list eco-minimal | jq -r .image_id");
+    let before = fingerprint();
+    site.sh_ok("for f in eco/site/installers/*.sh; do { head -n 1 $f; echo '# changed'; tail -n +2 $f; } > new; cat new > $f; done");
+    let changed = sh(&install, site.path());
+    assert!(changed.status.success() && !text(&changed).contains("already"), "{}", text(&changed));
+    assert_ne!(fingerprint(), before);
     let outcome = site.sh_ok(
         "pkg-run-one -q --machine eco-minimal --snapshot from-site --installed from-site.json \
             --archive sides/new/archive --out from-site cycle-a | jq -r .outcome

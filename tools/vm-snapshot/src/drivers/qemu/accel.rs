@@ -4,9 +4,11 @@
 
 use super::plan::file;
 use crate::drivers::setting;
+use crate::process::before_exec;
 use crate::state::store::Seat;
 use edge::{Failure, Result, say};
 use rustix::fs::{FlockOperation, flock};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read};
@@ -91,7 +93,7 @@ fn kvm_works(seat: &Seat) -> bool {
         ));
         return answer;
     }
-    let works = ask(&kernel, "kvm").unwrap_or(false);
+    let works = ask(&kernel, "kvm", PATIENCE).unwrap_or(false);
     let verdict = if works { "it answers" } else { "it does not answer in 5 s; emulating" };
     say::detail(format!("KVM: asked kernel \"{}\": {verdict}", kernel.display()));
     let text = json!({"asked": question, "works": works}).to_string();
@@ -108,7 +110,7 @@ fn question(kernel: &Path) -> String {
 }
 
 /// Starts the kernel under `accel` with a file system that prints a line; true when the line comes.
-fn ask(kernel: &Path, accel: &str) -> io::Result<bool> {
+fn ask(kernel: &Path, accel: &str, patience: Duration) -> io::Result<bool> {
     let initrd = tempfile(&marker_initrd())?;
     let args = [
         "-nodefaults",
@@ -127,7 +129,8 @@ fn ask(kernel: &Path, accel: &str) -> io::Result<bool> {
         "-append",
         "console=ttyS0 quiet panic=-1",
     ];
-    let spawned = Command::new("qemu-system-x86_64")
+    let mut command = Command::new("qemu-system-x86_64");
+    command
         .args(args)
         .arg("-kernel")
         .arg(kernel)
@@ -135,8 +138,10 @@ fn ask(kernel: &Path, accel: &str) -> io::Result<bool> {
         .arg(&initrd)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn();
+        .stderr(Stdio::null());
+    // one that hangs must not outlive who asked
+    before_exec(&mut command, || Ok(rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?));
+    let spawned = command.spawn();
     let answer = spawned.map(|mut child| {
         let (sender, receiver) = mpsc::channel();
         if let Some(stdout) = child.stdout.take() {
@@ -146,7 +151,7 @@ fn ask(kernel: &Path, accel: &str) -> io::Result<bool> {
                 let _ = sender.send(found);
             });
         }
-        let answered = receiver.recv_timeout(PATIENCE).unwrap_or(false);
+        let answered = receiver.recv_timeout(patience).unwrap_or(false);
         let _ = child.kill();
         let _ = child.wait();
         answered
@@ -222,6 +227,23 @@ mod tests {
         let _ = child.wait();
         let _ = fs::remove_file(&path);
         assert_eq!(line, format!("{MARKER}\n"));
+    }
+
+    /// A kernel that runs does answer: emulated, with time to spare. Needs an image, of `DOWNSTREAM_IMAGE` or as other tests
+    /// made it.
+    #[test]
+    fn a_kernel_that_runs_answers() {
+        let made = || Some(std::env::current_exe().ok()?.ancestors().nth(3)?.join("small-image"));
+        let image = std::env::var_os("DOWNSTREAM_IMAGE").map(PathBuf::from).or_else(made);
+        let Some(kernel) = image.map(|image| image.join("kernel")).filter(|kernel| kernel.exists()) else {
+            eprintln!("skipped: a_kernel_that_runs_answers: no image");
+            return;
+        };
+        if Command::new("qemu-system-x86_64").arg("--version").output().is_err() {
+            eprintln!("skipped: a_kernel_that_runs_answers: qemu-system-x86_64 is not installed");
+            return;
+        }
+        assert!(ask(&kernel, "tcg", Duration::from_secs(120)).expect("qemu runs"));
     }
 
     #[test]
