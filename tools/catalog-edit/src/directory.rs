@@ -7,7 +7,7 @@ use crate::select::{Fate, Member, examine};
 use crate::steps::{Edit, Step};
 use catalog::{ContentId, DirectoryError, Entry, Name, check_item, entry_digest};
 use contract::package::Package;
-use edge::{Context, Done, Exit, Failure, Result, out};
+use edge::{Context, Done, Exit, Failure, Result, out, progress};
 use racket_data::HashStream;
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -108,7 +108,9 @@ impl Directory {
             .hint("catalog-copy SOURCE DIR makes one"));
         }
         let mut directory = Directory { path: path.to_owned(), all, names, has_files, packages: Vec::new() };
+        let bar = progress::items("reading", None);
         let look = |name: Name, entry: Entry, range: Range<usize>| {
+            bar.inc(1);
             let member = examine(&job.config.steps, job.config.platform.as_ref(), &name, &entry);
             (entry_digest(&entry), Found { member, range })
         };
@@ -122,6 +124,7 @@ impl Directory {
                 .map(|name| directory.entry(&name, &(0..0)).map(|entry| look(name, entry, 0..0)))
                 .collect::<Result<_>>()?,
         };
+        bar.finish_and_clear();
         // of the same key twice the last one counts
         let mut packages: BTreeMap<Name, Found> = BTreeMap::new();
         for (digest, found) in looked_at {

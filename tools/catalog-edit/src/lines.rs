@@ -8,7 +8,7 @@ use crate::select::{Fate, Member, examine};
 use catalog::{ContentId, entry_digest};
 use contract::catalog_summary::CatalogSummary;
 use contract::package::Package;
-use edge::{AtomicFile, Context, Done, Exit, Failure, Result, out};
+use edge::{AtomicFile, Context, Done, Exit, Failure, Result, out, progress};
 use std::collections::HashSet;
 use std::io::{BufRead, BufReader, Read, Seek, Write};
 use std::path::Path;
@@ -24,7 +24,7 @@ pub fn filter(job: &mut Job) -> Result<Done> {
     let mut spool = SpooledTempFile::new(MAX_MEMORY_BYTES);
     let mut members = Vec::new();
     let mut names = HashSet::new();
-    let bar = edge::progress::items("packages", None);
+    let bar = progress::items("reading", None);
     read_lines(&mut BufReader::with_capacity(1 << 18, std::io::stdin().lock()), "stdin", |line, at| {
         bar.inc(1);
         let package = parse(line, at, "stdin")?;
@@ -51,12 +51,15 @@ pub fn edit_file(job: &mut Job, path: &Path) -> Result<Done> {
         file.map(BufReader::new).context(Exit::Unavailable, || format!("cannot read {place}"))
     };
     let (mut members, mut names, mut id) = (Vec::new(), HashSet::new(), ContentId::new());
+    let bar = progress::items("reading", None);
     read_lines(&mut open()?, &place, |line, at| {
+        bar.inc(1);
         let package = parse(line, at, &place)?;
         id.add(package.name.as_str(), entry_digest(&package.entry));
         members.push(member(job, &package, at, &place, &mut names)?);
         Ok(())
     })?;
+    bar.finish_and_clear();
     let fates = job.decide(&members, &place)?;
     if !job.edits() {
         write(job, &fates, &mut open()?, &place, &mut |line| {
@@ -184,7 +187,9 @@ fn write(
     let mut tally = Tally::default();
     let mut number = 0;
     let edits = job.edits();
+    let bar = progress::items_beside_output("writing", Some(fates.len() as u64));
     read_lines(source, place, |line, at| {
+        bar.inc(1);
         let fate =
             fates.get(number).ok_or_else(|| Failure::try_again(format!("{place} grew while it was read")))?;
         number += 1;
@@ -210,5 +215,6 @@ fn write(
             .map_err(|error| Failure::bug(format!("cannot render package \"{}\": {error}", package.name)))?;
         emit(&line)
     })?;
+    bar.finish_and_clear();
     Ok(tally)
 }

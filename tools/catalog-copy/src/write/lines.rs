@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 /// Prints the entries, in the order of their names.
 pub fn write(gathered: &Arc<Gathered>) -> Result<()> {
-    let bar = progress::items("writing", Some(gathered.len() as u64));
+    let bar = progress::items_beside_output("writing", Some(gathered.len() as u64));
     gathered.each(line, |line| {
         bar.inc(1);
         out::bytes(&line?)

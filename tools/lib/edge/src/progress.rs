@@ -1,6 +1,7 @@
 //! Progress bars: only on a terminal, on stderr, gone when done; with an ETA when the total is known.
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use std::io::IsTerminal;
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -12,6 +13,11 @@ const BYTES_OF_TOTAL: &str = "{msg} {wide_bar} {bytes}/{total_bytes} eta {eta}";
 /// A bar that counts items (`total` known) or spins (`total` unknown). Hidden where nothing may be drawn.
 pub fn items(what: &str, total: Option<u64>) -> ProgressBar {
     bar(what, total, "{msg} {wide_bar} {pos}/{len} eta {eta}", "{spinner} {msg} {pos} {elapsed}")
+}
+
+/// [`items`] while data goes to stdout: hidden where that is a terminal, on which the two would mix.
+pub fn items_beside_output(what: &str, total: Option<u64>) -> ProgressBar {
+    if std::io::stdout().is_terminal() { ProgressBar::hidden() } else { items(what, total) }
 }
 
 /// A bar that counts bytes.
