@@ -10,3 +10,4 @@ mod sandbox;
 mod ssh;
 mod ssh_trouble;
 mod suite;
+mod virtualbox;

@@ -11,7 +11,9 @@ pub fn run(config: Config) -> Result<Done> {
         Command::Start { machine, open: options } => standing::start(&store, &load()?, &machine, &options)?,
         Command::Stop { machine } => standing::stop(&store, &machine)?,
         Command::Restore { machine, snapshot } => standing::restore(&store, &load()?, &machine, &snapshot)?,
-        Command::Delete { machine, snapshot } => standing::delete(&store, &machine, snapshot.as_deref())?,
+        Command::Delete { machine, snapshot } => {
+            standing::delete(&store, load().ok().as_ref(), &machine, snapshot.as_deref())?;
+        }
         Command::Exec { id, exec: options, argv } => return exec::exec(&store, &id, &options, argv),
         Command::Shell { id, exec: options } => return exec::shell(&store, &id, &options),
         Command::Status { id } => out::json_document(&exec::usage(&store, &id)?)?,
@@ -26,7 +28,10 @@ pub fn run(config: Config) -> Result<Done> {
         Command::Create { machine } => standing::create(&store, &load()?, &machine)?,
         Command::List { machine: Some(machine), tree: true } => {
             let instances = crate::state::list::standing(&store, &machine);
-            out::bytes(snapshots::tree(&snapshots::list(&store, &machine), &instances).as_bytes())?;
+            out::bytes(
+                snapshots::tree(&snapshots::of_machine(&store, load().ok().as_ref(), &machine)?, &instances)
+                    .as_bytes(),
+            )?;
         }
         Command::List { machine, tree: _ } => crate::state::list::list(&store, load, machine.as_deref())?,
         Command::CopyIn { id, from, to } => crate::instance::copy::copy_in(&store, &id, &from, &to)?,

@@ -263,7 +263,7 @@ impl Test<'_> {
         open::close(self.store, &seat.instance.id)?;
         open::close(self.store, id)?;
         let begun = Instant::now();
-        crate::instance::standing::delete(self.store, self.machine, Some(&name))?;
+        crate::instance::standing::delete(self.store, Some(self.loaded), self.machine, Some(&name))?;
         self.told("delete", begun, true, &name)
     }
 

@@ -233,6 +233,18 @@ pub fn ask(channel: &dyn Channel, seat: &Seat, script: &str) -> Option<String> {
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
+/// Whether a machine with a kernel of its own answers, and what that kernel counted.
+pub fn measure(channel: &dyn Channel, seat: &Seat, usage: &mut contract::testbed::Usage) {
+    let script = "grep '^oom_kill ' /proc/vmstat; grep '^Ip: ' /proc/net/snmp | tail -n 1 | cut -d' ' -f13; df -P / | tail -n 1";
+    let said = ask(channel, seat, script).unwrap_or_default();
+    let mut lines = said.lines();
+    usage.alive = !said.is_empty();
+    usage.memory_kills = lines.next().and_then(|line| line.strip_prefix("oom_kill ")?.parse().ok());
+    usage.network_refusals = lines.next().and_then(|count| count.parse().ok());
+    let free_kb = lines.next().and_then(|line| line.split_ascii_whitespace().nth(3)?.parse::<u64>().ok());
+    usage.disk_full = free_kb.map(|free_kb| free_kb < 256);
+}
+
 /// A setting that must be there.
 pub fn needed<'a>(seat: &'a Seat, name: &str) -> Result<&'a str> {
     setting(seat, name).ok_or_else(|| {

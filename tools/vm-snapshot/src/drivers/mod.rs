@@ -8,8 +8,11 @@ pub mod local;
 pub mod qemu;
 pub mod sandbox;
 pub mod ssh;
+pub mod virtualbox;
 
+use crate::state::snapshots::Snapshot;
 use crate::state::store::Seat;
+use contract::machines::Machine;
 use contract::testbed::{Mount, Usage};
 use edge::{Failure, Result};
 use std::ffi::OsString;
@@ -19,8 +22,15 @@ use std::process::Command;
 use std::time::Duration;
 
 /// All drivers, in the order in which they are listed.
-pub const DRIVERS: [&dyn Driver; 6] =
-    [&sandbox::Sandbox, &qemu::Qemu, &docker::Docker, &ssh::Ssh, &local::Local, &command::Command];
+pub const DRIVERS: [&dyn Driver; 7] = [
+    &sandbox::Sandbox,
+    &qemu::Qemu,
+    &docker::Docker,
+    &virtualbox::VirtualBox,
+    &ssh::Ssh,
+    &local::Local,
+    &command::Command,
+];
 
 /// A kind of machine. Everything is told to it in a [`Seat`]: the record of the instance and its directory.
 pub trait Driver: Sync {
@@ -72,6 +82,16 @@ pub trait Driver: Sync {
     /// Removes the disk of a persistent instance, as far as it is outside its directory.
     fn discard(&self, _seat: &Seat) {}
 
+    /// Makes what the bare machine is made of, if that can be made and is not there; for `create`.
+    fn prepare(&self, _seat: &Seat) -> Result<()> {
+        Ok(())
+    }
+
+    /// The snapshots of a machine, where the driver keeps them itself.
+    fn own_snapshots(&self, _machine: &Machine) -> Option<&'static dyn OwnSnapshots> {
+        None
+    }
+
     /// Whether the names of snapshots are the driver's own business.
     fn has_own_snapshots(&self) -> bool {
         false
@@ -91,6 +111,25 @@ pub trait Driver: Sync {
     fn channel(&self) -> Option<&'static dyn guest::Channel> {
         None
     }
+}
+
+/// Snapshots that a driver keeps itself, with the machine. The seats of all but `take` are those of machines, not of open
+/// instances.
+pub trait OwnSnapshots: Sync {
+    /// By name.
+    fn list(&self, seat: &Seat) -> Result<Vec<Snapshot>>;
+
+    /// One of them.
+    fn find(&self, seat: &Seat, name: &str) -> Result<Snapshot>;
+
+    /// Of an open instance, which goes on afterwards, on top of it.
+    fn take(&self, seat: &Seat, name: &str, replace: bool) -> Result<Snapshot>;
+
+    /// What the machine holds is lost.
+    fn restore(&self, seat: &Seat, name: &str) -> Result<()>;
+
+    /// Refuses with exit 1 while other snapshots are based on it.
+    fn delete(&self, seat: &Seat, name: &str) -> Result<()>;
 }
 
 /// A command to run in an instance.

@@ -129,6 +129,7 @@ pub(super) fn plan_instance(
         mounts,
         owner,
         keep_s: options.keep_s.unwrap_or(0),
+        wait_s: options.wait_s,
         opened: jiff::Timestamp::now().to_string(),
         persistent: false,
     };
@@ -140,16 +141,18 @@ pub(super) fn plan_instance(
 fn stand_on(store: &Store, driver: &dyn Driver, instance: &mut Instance) -> Result<()> {
     let seat = Seat { dir: store.instance_dir(&instance.id), instance: instance.clone() };
     let bare = driver.identify(&seat)?;
-    match &instance.snapshot {
-        None => {
+    let own = driver.own_snapshots(&instance.machine);
+    match (&instance.snapshot, own) {
+        (None, _) => {
             let mut hash = Sha256::new();
             hash.update(&instance.machine.driver);
             hash.update(bare);
             instance.image_id = hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
             instance.layers = Vec::new();
         }
-        Some(name) if driver.has_own_snapshots() => instance.image_id = format!("{bare} {name}"),
-        Some(name) => {
+        (Some(name), Some(own)) => instance.image_id = own.find(&seat, name)?.image_id,
+        (Some(name), None) if driver.has_own_snapshots() => instance.image_id = format!("{bare} {name}"),
+        (Some(name), None) => {
             let snapshot = snapshots::find(store, &instance.machine.name, name)?;
             instance.image_id = snapshot.image_id;
             instance.layers = snapshot
@@ -234,6 +237,11 @@ pub fn take(store: &Store, id: &str, name: &str, replace: bool) -> Result<Snapsh
     }
     let _quiet = quiet(&seat)?;
     let machine_lock = store.lock_machine(&machine)?;
+    if let Some(own) = driver.own_snapshots(&seat.instance.machine) {
+        let snapshot = own.take(&seat, name, replace)?;
+        stand_on_taken(seat, &snapshot, None)?;
+        return Ok(snapshot);
+    }
     if !replace && snapshots::find(store, &machine, name).is_ok() {
         return Err(Failure::new(
             Exit::CantCreate,
@@ -269,19 +277,25 @@ pub fn take(store: &Store, id: &str, name: &str, replace: bool) -> Result<Snapsh
         layers: own.chain(older).collect(),
     };
     snapshots::record(store, &snapshot)?;
-    let mut instance = seat.instance;
-    instance.snapshot = Some(name.to_owned());
-    instance.image_id = image_id;
-    instance.layers.insert(0, layer);
-    let seat = Seat { dir: seat.dir, instance };
-    let record = serde_json::to_vec(&seat.instance).map_err(|error| Failure::bug(error.to_string()))?;
-    edge::write_atomic(seat.dir.join("instance.json"), &record)?;
+    let seat = stand_on_taken(seat, &snapshot, Some(layer))?;
     snapshots::collect_garbage(store, &machine);
     drop(machine_lock);
     if let Some(lock) = lock {
         keeper::start(store, &seat, lock)?.confirm()?;
     }
     Ok(snapshot)
+}
+
+/// The instance that a snapshot was taken of stands on it from now on.
+fn stand_on_taken(mut seat: Seat, snapshot: &Snapshot, layer: Option<std::path::PathBuf>) -> Result<Seat> {
+    seat.instance.snapshot = Some(snapshot.name.clone());
+    seat.instance.image_id.clone_from(&snapshot.image_id);
+    if let Some(layer) = layer {
+        seat.instance.layers.insert(0, layer);
+    }
+    let record = serde_json::to_vec(&seat.instance).map_err(|error| Failure::bug(error.to_string()))?;
+    edge::write_atomic(seat.dir.join("instance.json"), &record)?;
+    Ok(seat)
 }
 
 fn sync(dir: &std::path::Path) {

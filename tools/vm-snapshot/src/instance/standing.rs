@@ -1,6 +1,7 @@
 //! Machines whose disk outlives the run: start, stop, restore, delete, create.
 
 use crate::args::Open;
+use crate::drivers;
 use crate::instance::keeper;
 use crate::instance::open::{PATIENCE, begin, close, plan_instance, testbed, with_limits};
 use crate::instance::owner::Owner;
@@ -77,19 +78,32 @@ pub fn stop(store: &Store, name: &str) -> Result<()> {
 pub fn restore(store: &Store, loaded: &Loaded, name: &str, snapshot: &str) -> Result<()> {
     let machine = loaded.find(name)?;
     let _lock = store.lock_machine(name)?;
-    snapshots::find(store, name, snapshot)?;
+    let own = snapshots::own(store, loaded, name);
+    match &own {
+        Some((own, seat)) => own.find(seat, snapshot)?,
+        None => snapshots::find(store, name, snapshot)?,
+    };
     if let Some(_lock) = store.end(name, keeper::CLOSE, PATIENCE)? {
         store.remove(name);
     }
     let options = Open { snapshot: Some(snapshot.to_owned()), ..Open::default() };
-    settle(store, loaded, machine, &options)?;
+    let (seat, _lock) = settle(store, loaded, machine, &options)?;
+    if let Some((own, _)) = own {
+        own.restore(&seat, snapshot).inspect_err(|_| store.remove(name))?;
+    }
     snapshots::collect_garbage(store, name);
     Ok(())
 }
 
 /// Deletes a snapshot, or all there is of a machine.
-pub fn delete(store: &Store, machine: &str, snapshot: Option<&str>) -> Result<()> {
+pub fn delete(store: &Store, loaded: Option<&Loaded>, machine: &str, snapshot: Option<&str>) -> Result<()> {
     let _lock = store.lock_machine(machine)?;
+    let own = loaded.and_then(|loaded| snapshots::own(store, loaded, machine));
+    if let (Some(name), Some((own, seat))) = (snapshot, own) {
+        let snapshot = own.find(&seat, name)?;
+        snapshots::refuse_if_based_on(store, &snapshot)?;
+        return own.delete(&seat, name);
+    }
     if let Some(name) = snapshot {
         let snapshot = snapshots::find(store, machine, name)?;
         snapshots::refuse_if_based_on(store, &snapshot)?;
@@ -122,6 +136,8 @@ pub fn delete(store: &Store, machine: &str, snapshot: Option<&str>) -> Result<()
 
 /// Makes a machine ready: checks its settings and the host, by opening an instance and closing it.
 pub fn create(store: &Store, loaded: &Loaded, name: &str) -> Result<()> {
+    let machine = loaded.find(name)?;
+    drivers::find(&machine.driver)?.prepare(&store.machine_seat(machine, &loaded.base_dir))?;
     let options = Open { owner: Some(std::process::id().cast_signed()), ..Open::default() };
     let (seat, started, took) = begin(store, loaded, name, &options)?;
     let testbed = testbed(store, &seat, took)?;

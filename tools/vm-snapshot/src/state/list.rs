@@ -14,18 +14,25 @@ pub fn list(store: &Store, load: impl Fn() -> Result<Loaded>, machine: Option<&s
     };
     match machine {
         None => {
-            for machine in load()?.document.machines {
+            let loaded = load()?;
+            for machine in &loaded.document.machines {
+                let snapshots = snapshots::of_machine(store, Some(&loaded), &machine.name);
+                let snapshots = snapshots.unwrap_or_else(|failure| {
+                    say::warning(failure.message, failure.hint.as_deref());
+                    Vec::new()
+                });
                 out::json_line(&json!({
                     "kind": "machine", "v": contract::V, "name": machine.name, "driver": machine.driver,
-                    "snapshots": snapshots::list(store, &machine.name).iter().map(|s| s.name.clone()).collect::<Vec<_>>(),
+                    "snapshots": snapshots.iter().map(|s| s.name.clone()).collect::<Vec<_>>(),
                     "instances": instances(&machine.name),
                 }))?;
             }
         }
         Some(name) => {
             // it may be gone from the document, or the document from its place
-            let machine = load().ok().and_then(|loaded| loaded.find(name).ok());
-            for snapshot in snapshots::list(store, name) {
+            let loaded = load().ok();
+            let machine = loaded.as_ref().and_then(|loaded| loaded.find(name).ok());
+            for snapshot in snapshots::of_machine(store, loaded.as_ref(), name)? {
                 out::json_line(&snapshot)?;
                 let old =
                     age::of_snapshot(&snapshot.created).zip(machine.as_ref()).and_then(|(days, machine)| {

@@ -4,7 +4,9 @@
 //! never changes. Taking a name anew leaves the old layers to whoever still stands on them; layers that nobody stands
 //! on are removed.
 
-use crate::state::store::{Store, remove_tree};
+use crate::drivers::OwnSnapshots;
+use crate::state::machines::Loaded;
+use crate::state::store::{Seat, Store, remove_tree};
 use edge::{Context, Exit, Failure, Result};
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -48,6 +50,21 @@ pub fn list(store: &Store, machine: &str) -> Vec<Snapshot> {
     snapshots
 }
 
+/// The snapshots of a machine, whoever keeps them.
+pub fn of_machine(store: &Store, loaded: Option<&Loaded>, name: &str) -> Result<Vec<Snapshot>> {
+    match loaded.and_then(|loaded| own(store, loaded, name)) {
+        Some((own, seat)) => own.list(&seat),
+        None => Ok(list(store, name)),
+    }
+}
+
+/// The driver that keeps the snapshots of a machine itself, and the machine's seat.
+pub fn own(store: &Store, loaded: &Loaded, name: &str) -> Option<(&'static dyn OwnSnapshots, Seat)> {
+    let machine = loaded.find(name).ok()?;
+    let own = crate::drivers::find(&machine.driver).ok()?.own_snapshots(&machine)?;
+    Some((own, store.machine_seat(machine, &loaded.base_dir)))
+}
+
 /// One snapshot by name.
 pub fn find(store: &Store, machine: &str, name: &str) -> Result<Snapshot> {
     let all = list(store, machine);
@@ -80,7 +97,8 @@ pub fn refuse_if_based_on(store: &Store, snapshot: &Snapshot) -> Result<()> {
         .filter(|id| {
             store.seat(id).is_some_and(|seat| {
                 seat.instance.machine.name == snapshot.machine
-                    && seat.instance.layers.iter().any(|layer| layer.ends_with(&snapshot.image_id))
+                    && (seat.instance.layers.iter().any(|layer| layer.ends_with(&snapshot.image_id))
+                        || seat.instance.image_id == snapshot.image_id)
             })
         })
         .collect();

@@ -36,6 +36,9 @@ pub struct Instance {
     /// How long it stays when its owner has ended, in seconds.
     #[serde(default)]
     pub keep_s: u64,
+    /// How long to wait for a machine that another has, in seconds. None: for ever.
+    #[serde(default)]
+    pub wait_s: Option<u64>,
     /// RFC 3339, UTC.
     pub opened: String,
     /// A started machine: its disk outlives it.
@@ -81,6 +84,26 @@ impl Store {
 
     pub fn machine_dir(&self, name: &str) -> PathBuf {
         self.dir.join("machines").join(name)
+    }
+
+    /// The seat of a machine itself: of the persistent instance that it has or would have.
+    pub fn machine_seat(&self, machine: Machine, base_dir: &Path) -> Seat {
+        let id = machine.name.clone();
+        let instance = Instance {
+            id: id.clone(),
+            machine,
+            base_dir: base_dir.to_owned(),
+            snapshot: None,
+            image_id: String::new(),
+            layers: Vec::new(),
+            mounts: Vec::new(),
+            owner: None,
+            keep_s: 0,
+            wait_s: None,
+            opened: String::new(),
+            persistent: true,
+        };
+        Seat { dir: self.instance_dir(&id), instance }
     }
 
     /// Lock of one machine: held while its snapshots change or an instance comes to be.
@@ -319,6 +342,7 @@ pub fn example(machine: &str) -> Seat {
             mounts: vec![Mount { name: "a".into(), host: "/archive".into(), guest: "/share/a".into() }],
             owner: None,
             keep_s: 0,
+            wait_s: None,
             opened: String::new(),
             persistent: false,
         },

@@ -154,7 +154,10 @@ impl Target {
         let begun = Instant::now();
         let mut tries = 0;
         loop {
-            let said = match self.greet(script, log)? {
+            // short ones first: a packet that was lost while a machine booted would cost a whole time-out
+            let mut target = self.clone();
+            target.options.push(format!("ConnectTimeout={}", (tries + 2).min(CONNECT_S)));
+            let said = match target.greet(script, log)? {
                 Ok(said) => return Ok(said),
                 Err(said) => said,
             };
@@ -190,6 +193,18 @@ impl Target {
             Ok(output) if output.status.success() => None,
             Ok(output) => Some(self.explain(&String::from_utf8_lossy(&output.stderr))),
             Err(error) => Some(self.explain(&error.to_string())),
+        }
+    }
+
+    /// Lets the machine reach a port of this host at a port of its own, at its loopback address.
+    pub fn forward_back(&self, inside: u16, port: u16) -> std::result::Result<(), String> {
+        let mut command = Command::new("ssh");
+        command.args(self.args()).args(["-O", "forward", "-R"]);
+        command.arg(format!("127.0.0.1:{inside}:127.0.0.1:{port}")).args(["--", &self.host]);
+        match command.stdin(Stdio::null()).stdout(Stdio::null()).output() {
+            Ok(output) if output.status.success() => Ok(()),
+            Ok(output) => Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
+            Err(error) => Err(error.to_string()),
         }
     }
 
