@@ -150,7 +150,7 @@ fn each_way_to_fail_is_told_apart() {
         ("refused", ["Connection refused", "is sshd running there"]),
         ("silent", ["timed out", "is the machine up?"]),
         ("mute", ["during banner exchange", "does not greet as sshd does"]),
-        ("rude", ["Connection closed", "sshd there ends connections"]),
+        ("rude", ["kex_exchange_identification", "sshd there ends connections"]),
     ] {
         net.told(machine, 75, &texts);
     }
@@ -227,6 +227,8 @@ fn a_machine_that_falls_silent_in_mid_command_is_given_up_in_time() {
     let accident = format!("ip -n {}b link set vb down", net.name);
     let (code, said, took) = in_mid_command(&net, &accident);
     assert_eq!(code, Some(75), "{said}");
-    assert!(said.contains("timed out") && said.contains("is the machine up?"), "{said}");
-    assert!(took > Duration::from_secs(3) && took < Duration::from_secs(15), "{took:?}");
+    // how soon the kernel gives up an address that does not answer depends on it
+    let told = ["timed out", "No route to host"].iter().any(|text| said.contains(text));
+    assert!(told && said.contains("is the machine up"), "{said}");
+    assert!(took > Duration::from_secs(3) && took < Duration::from_secs(30), "{took:?}");
 }
