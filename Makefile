@@ -24,6 +24,7 @@ help:
 	@echo 'make check     every test'
 	@echo 'make fuzz      the reader of Racket data, FUZZ_S=$(FUZZ_S) seconds for each promise'
 	@echo 'make ecosystem-5   the verdicts of the sample ecosystem, five runs in a row'
+	@echo 'make ecosystem-least   the same once, with one processor and the least memory'
 	@echo 'make ecosystem-docker, make ecosystem-qemu   the same through other machines'
 	@echo 'make bench     our commands against the peers, in turn'
 	@echo 'make install   PREFIX=$(PREFIX) DESTDIR=$(DESTDIR)'
@@ -46,6 +47,11 @@ test: build
 fuzz:
 	cd tools/lib/racket-data && for target in read parts; do \
 		RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run $$target -- -max_total_time=$(FUZZ_S) -dict=fuzz/racket.dict || exit; done
+
+# the same verdicts where a machine has one processor and no more memory than Racket needs
+.PHONY: ecosystem-least
+ecosystem-least: build
+	ECOSYSTEM_MACHINE=least $(CARGO) test --release --locked -p tests --test ecosystem every_sample -- --nocapture
 
 # every verdict of the sample ecosystem, five times out of five
 ecosystem-5: build

@@ -64,6 +64,20 @@ while test "$round" -lt "$rounds"; do
     done
     round=$((round + 1))
 done
+if command -v strace >/dev/null; then
+    # how often Racket is started for a package, the process of each test file included
+    starts() {
+        me=$(exec sh -c 'echo $PPID')
+        strace -f -qq -e trace=execve -o starts -p "$me" 2>/dev/null &
+        tracer=$!
+        sleep 1
+        "$@"
+        kill $tracer
+        wait $tracer 2>/dev/null || true
+        grep 'execve("[^"]*/racket"' starts | grep -vc ENOENT
+    }
+    echo "user: Racket is started $(starts ours user) times by pkg-run-one, $(starts plain user) times by the raco commands"
+fi
 for package in leaf user; do
     echo "$package: pkg-run-one $(spread "ours.$package") s; the raco commands $(spread "plain.$package") s"
 done

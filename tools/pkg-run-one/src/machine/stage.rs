@@ -330,9 +330,12 @@ impl<'a> Follow<'a> {
             } else if stage.marks && self.seen.marks.is_empty() && !status.success() {
                 // not one mark: the recipe's own program did not start, and nothing of the package ran
                 let program = stage.run.first().map_or("", |word| word);
-                let log = self.phase().log.text();
+                let phase = self.phase();
+                let is_too_small = phase.after.memory_kills > phase.before.memory_kills;
+                let log = phase.log.text();
                 let last = log.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("no message");
                 let text = match status.code() {
+                    _ if is_too_small => format!("its memory is too small even for \"{program}\""),
                     Some(126 | 127) => format!("the machine cannot run \"{program}\""),
                     _ => format!("\"{program}\" ended before it began with the package: {}", last.trim()),
                 };
