@@ -7,7 +7,7 @@ mod plan;
 mod usage;
 
 use super::guest::{self, Channel};
-use super::sandbox::look_at_disk;
+use super::sandbox::{Groups, look_at_disk, network_refusals};
 use super::{Driver, Request, Running, Tick, check_settings, setting};
 use crate::state::store::Seat;
 use contract::machines::Network;
@@ -249,10 +249,27 @@ impl Driver for Docker {
     }
 
     fn usage(&self, seat: &Seat, usage: &mut Usage) {
-        usage.alive = self.answers(seat);
-        usage::read(&guest::ask(self, seat, usage::SCRIPT).unwrap_or_default(), usage);
+        let shown =
+            texts(&["inspect", "--format={{.State.Running}} {{.State.Pid}} {{.Id}}", &container(seat)]);
+        let said = run(seat, &shown).map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+        let said = said.unwrap_or_default();
+        let mut words = said.split_ascii_whitespace();
+        usage.alive = words.next() == Some("true");
+        let (pid, id) = (words.next().and_then(|pid| pid.parse().ok()), words.next());
+        // from outside where the container is on this host: asking inside uses its processor and is never idle
+        match pid.zip(id).and_then(|(pid, id)| Some((pid, Groups::of_process(pid, id)?))) {
+            Some((pid, groups)) => {
+                groups.usage(usage);
+                usage.network_refusals = network_refusals(pid);
+            }
+            None => usage::read(&guest::ask(self, seat, usage::SCRIPT).unwrap_or_default(), usage),
+        }
         if disk_is_limited(seat) {
-            let free_kb = guest::ask(self, seat, "df -P / | tail -n 1")
+            // what is watched is noted when it is seen
+            let by_engine = seat.running().is_some_and(|note| note["disk"] == "engine");
+            let free_kb = Some("df -P / | tail -n 1")
+                .filter(|_| by_engine)
+                .and_then(|script| guest::ask(self, seat, script))
                 .and_then(|line| line.split_ascii_whitespace().nth(3)?.parse::<u64>().ok());
             usage.disk_full =
                 Some(seat.dir.join("disk-full").exists() || free_kb.is_some_and(|free_kb| free_kb < 256));

@@ -66,6 +66,20 @@ impl Groups {
         groups
     }
 
+    /// The groups that a process is in, for reading their counters; None when their names do not have `word` in them.
+    pub fn of_process(pid: i32, word: &str) -> Option<Groups> {
+        let text = |path: &str| fs::read_to_string(path).ok();
+        let own = text(&format!("/proc/{pid}/cgroup"))?;
+        let places = places(&text("/proc/self/mountinfo")?, &own);
+        let wanted: &[&str] = if places.contains_key("memory") { &CONTROLLERS } else { &["v2"] };
+        let dirs: BTreeMap<String, PathBuf> = wanted
+            .iter()
+            .filter_map(|name| Some(((*name).to_owned(), places.get(*name)?.own.clone())))
+            .filter(|(_, dir)| dir.to_string_lossy().contains(word) && dir.is_dir())
+            .collect();
+        (!dirs.is_empty()).then_some(Groups { dirs, enforced: Vec::new() })
+    }
+
     fn enforce(&mut self, set: bool, what: &str) {
         if set {
             self.enforced.push(what.to_owned());

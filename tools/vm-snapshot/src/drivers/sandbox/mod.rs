@@ -27,8 +27,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
+pub use cgroup::Groups;
 pub use disk::look as look_at_disk;
 pub use enter::role as enter_role;
+pub use network::refusals as network_refusals;
 
 pub struct Sandbox;
 
