@@ -10,4 +10,5 @@ mod sandbox;
 mod ssh;
 mod ssh_trouble;
 mod suite;
+mod uml;
 mod virtualbox;

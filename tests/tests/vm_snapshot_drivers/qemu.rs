@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 /// The image of `DOWNSTREAM_IMAGE` (made by `scripts/make-image`), or a small one of programs of this host, made once.
-fn image() -> Option<PathBuf> {
+pub fn image() -> Option<PathBuf> {
     if let Some(image) = std::env::var_os("DOWNSTREAM_IMAGE").map(PathBuf::from) {
         return Some(image);
     }

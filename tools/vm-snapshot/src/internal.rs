@@ -22,6 +22,8 @@ pub fn role() -> Option<ExitCode> {
         "internal-enter" => Some(crate::drivers::sandbox::enter_role(args.collect())),
         "internal-freeze" => Some(crate::drivers::sandbox::freeze_role(&args.collect::<Vec<OsString>>())),
         "internal-guard" => Some(crate::drivers::guest::role(args.collect())),
+        "internal-jail" => Some(crate::drivers::uml::jail_role(&args.collect::<Vec<OsString>>())),
+        "internal-line" => Some(crate::drivers::uml::line_role(&args.collect::<Vec<OsString>>())),
         "internal-local" => Some(crate::drivers::local::role(args.collect())),
         _ => None,
     }

@@ -23,7 +23,8 @@ pub fn fork() -> io::Result<Fork> {
     // SAFETY: the process has a single thread, so that the child has no lock held by a thread that is gone.
     match unsafe { libc::fork() } {
         0 => Ok(Fork::Child),
-        pid => Pid::from_raw(pid).filter(|_| pid > 0).map(Fork::Parent).ok_or_else(io::Error::last_os_error),
+        ..0 => Err(io::Error::last_os_error()),
+        pid => Pid::from_raw(pid).map(Fork::Parent).ok_or_else(io::Error::last_os_error),
     }
 }
 

@@ -78,6 +78,7 @@ impl Test<'_> {
         if has("no-network") {
             self.network(&seat)?;
         }
+        self.escape(&seat)?;
         self.sh("write", &seat, "echo marked > marker && cat marker", |said| said == "marked\n")?;
         let id = seat.instance.id.clone();
         if has("snapshot") {
@@ -245,6 +246,18 @@ impl Test<'_> {
             self.told("attempts are counted", begun, count > 0, &count.to_string())?;
         }
         Ok(())
+    }
+
+    /// Not even root inside sees anything of the host but what is shared with it.
+    fn escape(&mut self, seat: &Seat) -> Result<()> {
+        let Some(script) = drivers::find(&seat.instance.machine.driver)?.escape() else { return Ok(()) };
+        let begun = Instant::now();
+        let argv = ["/bin/sh", "-c", script].map(OsString::from).to_vec();
+        let request = Request { argv, user: Some("root".to_owned()), ..Request::default() };
+        let output = enter(seat, &request)?.stdin(Stdio::null()).stderr(Stdio::inherit()).output();
+        let output = output.context(Exit::TryAgain, || format!("cannot run in \"{}\"", seat.instance.id))?;
+        let saw = String::from_utf8_lossy(&output.stdout);
+        self.told("root inside sees nothing of the host", begun, saw.is_empty(), saw.trim())
     }
 
     fn snapshot(&mut self, id: &str) -> Result<()> {

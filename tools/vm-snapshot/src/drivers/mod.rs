@@ -8,6 +8,7 @@ pub mod local;
 pub mod qemu;
 pub mod sandbox;
 pub mod ssh;
+pub mod uml;
 pub mod virtualbox;
 
 use crate::state::snapshots::Snapshot;
@@ -22,9 +23,10 @@ use std::process::Command;
 use std::time::Duration;
 
 /// All drivers, in the order in which they are listed.
-pub const DRIVERS: [&dyn Driver; 7] = [
+pub const DRIVERS: [&dyn Driver; 8] = [
     &sandbox::Sandbox,
     &qemu::Qemu,
+    &uml::Uml,
     &docker::Docker,
     &virtualbox::VirtualBox,
     &ssh::Ssh,
@@ -74,6 +76,14 @@ pub trait Driver: Sync {
     /// Whether a snapshot is taken of the running instance, which then simply goes on.
     fn freezes_alive(&self) -> bool {
         false
+    }
+
+    /// Writes what the instance still holds in memory to its disk: asked before it is ended for a snapshot.
+    fn flush(&self, _seat: &Seat) {}
+
+    /// A script that, run as root inside, prints what of the host can be reached and should not.
+    fn escape(&self) -> Option<&'static str> {
+        None
     }
 
     /// Removes what a layer has outside its directory; asked of every driver for every layer.

@@ -249,6 +249,7 @@ pub fn take(store: &Store, id: &str, name: &str, replace: bool) -> Result<Snapsh
         )
         .hint("--replace takes the name from it"));
     }
+    driver.flush(&seat);
     let lock = if driver.freezes_alive() {
         None
     } else {

@@ -30,7 +30,8 @@ mod monitor;
 mod plan;
 
 use accel::Accel;
-use plan::{base, become_user, file, login, memory, noted_port, qemu_args, ram, size, target, user};
+use plan::{base, memory, noted_port, qemu_args, ram, size, target};
+pub(super) use plan::{become_user, file, login, user};
 
 pub struct Qemu;
 

@@ -12,7 +12,7 @@ const DEFAULT_MEMORY_MB: u64 = 1024;
 const APPEND: &str = "console=ttyS0 root=/dev/vda rw quiet net.ifnames=0";
 const USER: &str = "racket";
 
-pub(super) fn file(seat: &Seat, name: &str) -> Option<PathBuf> {
+pub(in crate::drivers) fn file(seat: &Seat, name: &str) -> Option<PathBuf> {
     setting(seat, name).map(|file| seat.instance.base_dir.join(file))
 }
 
@@ -122,17 +122,17 @@ pub(super) fn size(seat: &Seat) -> String {
 }
 
 /// Whom ssh lets in: root, unless the image (a Vagrant box, say) has another user for that, who may use sudo.
-pub(super) fn login(seat: &Seat) -> &str {
+pub(in crate::drivers) fn login(seat: &Seat) -> &str {
     setting(seat, "login").unwrap_or("root")
 }
 
 /// The ordinary user of the machine.
-pub(super) fn user(seat: &Seat) -> &str {
+pub(in crate::drivers) fn user(seat: &Seat) -> &str {
     setting(seat, "user").unwrap_or(USER)
 }
 
 /// The words before a command that is to run as `name`; none when that is who ssh lets in.
-pub(super) fn become_user(seat: &Seat, name: &str) -> Vec<OsString> {
+pub(in crate::drivers) fn become_user(seat: &Seat, name: &str) -> Vec<OsString> {
     let words: &[&str] = match login(seat) {
         login if login == name => &[],
         "root" => &["setpriv", "--reuid", name, "--regid", name, "--init-groups", "--"],

@@ -222,13 +222,7 @@ fn enter_new_world(plan: &Plan, disk: &Disk, root: &Path) -> io::Result<()> {
         carry_out(one, root).map_err(|error| step(&format!("{one:?}"))(error))?;
     }
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
-    let pivot = || {
-        rustix::process::chdir(root)?;
-        rustix::process::pivot_root(".", ".")?;
-        rustix::mount::unmount(".", UnmountFlags::DETACH)?;
-        rustix::process::chdir("/")
-    };
-    pivot().map_err(|error: rustix::io::Errno| step("new root")(error.into()))?;
+    change_root(root).map_err(step("new root"))?;
     rustix::system::sethostname(plan::HOSTNAME.as_bytes())?;
     if plan.own_network {
         super::network::loopback_up().map_err(step("loopback"))?;
@@ -237,12 +231,21 @@ fn enter_new_world(plan: &Plan, disk: &Disk, root: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Makes a mount the root; what was there before is gone.
+pub fn change_root(root: &Path) -> io::Result<()> {
+    rustix::process::chdir(root)?;
+    rustix::process::pivot_root(".", ".")?;
+    rustix::mount::unmount(".", UnmountFlags::DETACH)?;
+    Ok(rustix::process::chdir("/")?)
+}
+
 fn step(name: &str) -> impl Fn(io::Error) -> io::Error {
     let name = name.to_owned();
     move |error| io::Error::new(error.kind(), format!("{name}: {error}"))
 }
 
-fn carry_out(step: &Step, root: &Path) -> io::Result<()> {
+/// Carries out one step in making a file system below `root`.
+pub fn carry_out(step: &Step, root: &Path) -> io::Result<()> {
     match step {
         Step::Overlay { at, lower, upper, work, options } => {
             // a snapshot may lack a part that the host has got since; upper and skin are always there

@@ -30,7 +30,9 @@ use std::process::{Command, ExitCode};
 pub use cgroup::Groups;
 pub use disk::look as look_at_disk;
 pub use enter::role as enter_role;
+pub use init::{carry_out, change_root, die_with_parent};
 pub use network::refusals as network_refusals;
+pub use plan::Step;
 
 pub struct Sandbox;
 

@@ -1,0 +1,97 @@
+//! What a user-mode Linux has used, as the host and as its own kernel see it; and which processor is for a new one.
+
+use super::plan::About;
+use super::{Uml, guest};
+use crate::instance::owner::Owner;
+use crate::state::store::{Seat, Store};
+use contract::testbed::Usage;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// Process 1 of the jail, as the host numbers it.
+pub(super) fn init(seat: &Seat) -> Option<Owner> {
+    Owner::of(fs::read_to_string(seat.dir.join("jail.pid")).ok()?.parse().ok()?)
+}
+
+/// Of the processors that this process may use the one with the fewest machines on it.
+pub(super) fn idlest_cpu(seat: &Seat) -> usize {
+    let allowed: Vec<usize> = rustix::thread::sched_getaffinity(None)
+        .map(|set| (0..rustix::thread::CpuSet::MAX_CPU).filter(|cpu| set.is_set(*cpu)).collect())
+        .unwrap_or_default();
+    let store = seat.dir.ancestors().nth(2).map(|state| Store { dir: state.to_owned() });
+    let busy: Vec<usize> = store
+        .map(|store| store.living_ids().into_iter().filter_map(|id| store.seat(&id)).collect::<Vec<Seat>>())
+        .unwrap_or_default()
+        .iter()
+        .filter(|other| other.instance.id != seat.instance.id)
+        .filter_map(|other| {
+            serde_json::from_slice::<About>(&fs::read(other.dir.join("host.json")).ok()?).ok()
+        })
+        .map(|about| about.cpu)
+        .collect();
+    choose(&allowed, &busy, rustix::process::getpid().as_raw_nonzero().get().unsigned_abs() as usize)
+}
+
+/// Two that open at once do not know of each other: `seed` keeps them from the same choice most times.
+fn choose(allowed: &[usize], busy: &[usize], seed: usize) -> usize {
+    let load = |cpu: &usize| busy.iter().filter(|other| *other == cpu).count();
+    let turn = seed % allowed.len().max(1);
+    let turned = allowed.iter().cycle().skip(turn).take(allowed.len());
+    turned.min_by_key(|cpu| load(cpu)).copied().unwrap_or(0)
+}
+
+/// What only the kernel inside knows.
+pub(super) fn inside(uml: &Uml, seat: &Seat, usage: &mut Usage) {
+    let script = "grep '^oom_kill ' /proc/vmstat; grep '^Ip: ' /proc/net/snmp | tail -n 1 | cut -d' ' -f13; df -P / | tail -n 1";
+    let said = guest::ask(uml, seat, script).unwrap_or_default();
+    let mut lines = said.lines();
+    usage.alive = !said.is_empty();
+    usage.memory_kills = lines.next().and_then(|line| line.strip_prefix("oom_kill ")?.parse().ok());
+    usage.network_refusals = lines.next().and_then(|count| count.parse().ok());
+    let free_kb = lines.next().and_then(|line| line.split_ascii_whitespace().nth(3)?.parse::<u64>().ok());
+    usage.disk_full = free_kb.map(|free_kb| free_kb < 256);
+}
+
+/// What the host gave: the time of all processes in the jail, the memory that was ever touched, the written disk.
+pub(super) fn outside(seat: &Seat, usage: &mut Usage) {
+    let mb = |bytes: u64| (bytes as f64 / 10485.76).round() / 100.0;
+    usage.disk_mb = fs::metadata(seat.dir.join("disk/cow")).ok().map(|meta| mb(meta.blocks() * 512));
+    let Some(init) = init(seat) else { return };
+    // the memory of the machine is a file in the jail that never shrinks
+    let root = PathBuf::from(format!("/proc/{}/root", init.pid));
+    usage.peak_memory_mb =
+        rustix::fs::statvfs(&root).ok().map(|stat| mb((stat.f_blocks - stat.f_bfree) * stat.f_frsize));
+    usage.cpu_s = cpu_ticks(init.pid).map(|ticks| ticks as f64 / ticks_a_second());
+}
+
+fn ticks_a_second() -> f64 {
+    rustix::param::clock_ticks_per_second() as f64
+}
+
+/// Ticks of all processes in the namespace of a process, and of their children that have ended.
+fn cpu_ticks(pid: i32) -> Option<u64> {
+    let namespace = fs::read_link(format!("/proc/{pid}/ns/pid")).ok()?;
+    let ticks = |dir: &Path| {
+        let text = fs::read_to_string(dir.join("stat")).ok()?;
+        let fields: Vec<&str> = text[text.rfind(')')? + 1..].split_ascii_whitespace().collect();
+        // utime, stime, cutime, cstime of proc_pid_stat(5)
+        Some(fields.get(11..15)?.iter().filter_map(|field| field.parse::<u64>().ok()).sum::<u64>())
+    };
+    let all = fs::read_dir("/proc").ok()?.flatten().map(|entry| entry.path());
+    let same = all.filter(|dir| fs::read_link(dir.join("ns/pid")).is_ok_and(|link| link == namespace));
+    Some(same.filter_map(|dir| ticks(&dir)).sum())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn machines_are_spread_over_the_processors_that_are_allowed() {
+        assert_eq!(choose(&[2, 5], &[2], 0), 5);
+        assert_eq!(choose(&[2, 5], &[2, 5, 5], 1), 2);
+        assert_eq!([choose(&[2, 5], &[], 0), choose(&[2, 5], &[], 1)], [2, 5]);
+        assert_eq!(choose(&[], &[], 7), 0);
+    }
+}
