@@ -134,6 +134,19 @@ impl Lab {
     }
 }
 
+impl Drop for Lab {
+    /// A test that failed leaves no machine behind either.
+    fn drop(&mut self) {
+        for entry in
+            std::fs::read_dir(self.dir.path().join("state/instances")).into_iter().flatten().flatten()
+        {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let _ = self.run(&["close", &name]);
+            let _ = self.run(&["stop", &name]);
+        }
+    }
+}
+
 /// Processes that are alive, with their command lines.
 fn running() -> impl Iterator<Item = (u32, String)> {
     std::fs::read_dir("/proc").expect("/proc").flatten().filter_map(|entry| {
