@@ -30,7 +30,7 @@ mod monitor;
 mod plan;
 
 use accel::Accel;
-use plan::{base, memory, noted_port, qemu_args, ram, size, target};
+use plan::{OWN_DISK, base, memory, noted_port, qemu_args, ram, size, target};
 pub(super) use plan::{become_user, file, login, user};
 
 pub struct Qemu;
@@ -246,6 +246,11 @@ impl Driver for Qemu {
     }
 
     fn start(&self, seat: &Seat) -> Result<Running> {
+        let disk = seat.dir.join("disk.qcow2");
+        if disk.exists() {
+            fs::write(seat.dir.join(OWN_DISK), "")
+                .context(Exit::CantCreate, || "cannot write in the instance".to_owned())?;
+        }
         let mut accel = accel::choose(seat)?;
         if let Some(memory) = memory(seat) {
             let note = |name: &str| fs::read_to_string(memory.with_file_name(name)).unwrap_or_default();
@@ -260,7 +265,6 @@ impl Driver for Qemu {
                 )));
             }
         }
-        let disk = seat.dir.join("disk.qcow2");
         if !disk.exists() {
             let base = base(seat).ok_or_else(|| Failure::bug("no image"))?;
             let made = Command::new("qemu-img")

@@ -8,6 +8,9 @@ use contract::machines::Network;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+/// Marks an instance whose disk has gone on since the snapshot it stands on: it boots, because the memory of the snapshot
+/// knows another disk.
+pub(super) const OWN_DISK: &str = "own-disk";
 const DEFAULT_MEMORY_MB: u64 = 1024;
 const APPEND: &str = "console=ttyS0 root=/dev/vda rw quiet net.ifnames=0";
 const USER: &str = "racket";
@@ -26,7 +29,8 @@ pub(super) fn base(seat: &Seat) -> Option<PathBuf> {
 
 /// The memory that an instance starts with; None: it boots.
 pub(super) fn memory(seat: &Seat) -> Option<PathBuf> {
-    seat.instance.layers.first().map(|layer| layer.join("memory")).filter(|file| file.exists())
+    let layer = seat.instance.layers.first().filter(|_| !seat.dir.join(OWN_DISK).exists())?;
+    Some(layer.join("memory")).filter(|file| file.exists())
 }
 
 /// A file that holds the memory of a machine.
@@ -38,7 +42,7 @@ pub(super) struct Ram {
 
 /// The memory itself of the snapshot that an instance stands on, where it is a file of its own.
 pub(super) fn ram(seat: &Seat) -> Option<Ram> {
-    let file = seat.instance.layers.first()?.join("ram");
+    let file = memory(seat)?.with_file_name("ram");
     file.exists().then_some(Ram { file, shared: false })
 }
 
