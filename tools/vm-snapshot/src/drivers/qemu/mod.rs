@@ -328,14 +328,7 @@ impl Driver for Qemu {
     }
 
     fn usage(&self, seat: &Seat, usage: &mut Usage) {
-        let script = "grep '^oom_kill ' /proc/vmstat; grep '^Ip: ' /proc/net/snmp | tail -n 1 | cut -d' ' -f13; df -P / | tail -n 1";
-        let said = guest::ask(self, seat, script).unwrap_or_default();
-        let mut lines = said.lines();
-        usage.alive = !said.is_empty();
-        usage.memory_kills = lines.next().and_then(|line| line.strip_prefix("oom_kill ")?.parse().ok());
-        usage.network_refusals = lines.next().and_then(|count| count.parse().ok());
-        let free_kb = lines.next().and_then(|line| line.split_ascii_whitespace().nth(3)?.parse::<u64>().ok());
-        usage.disk_full = free_kb.map(|free_kb| free_kb < 256);
+        guest::measure(self, seat, usage);
         usage.disk_mb = fs::metadata(seat.dir.join("disk.qcow2")).ok().map(|meta| {
             (std::os::unix::fs::MetadataExt::blocks(&meta) as f64 / 2048.0 * 100.0).round() / 100.0
         });

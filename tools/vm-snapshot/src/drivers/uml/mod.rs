@@ -250,7 +250,7 @@ impl Driver for Uml {
     }
 
     fn usage(&self, seat: &Seat, usage: &mut Usage) {
-        usage::inside(self, seat, usage);
+        guest::measure(self, seat, usage);
         usage::outside(seat, usage);
     }
 

@@ -1,7 +1,6 @@
 //! What a user-mode Linux has used, as the host and as its own kernel see it; and which processor is for a new one.
 
 use super::plan::About;
-use super::{Uml, guest};
 use crate::instance::owner::Owner;
 use crate::state::store::{Seat, Store};
 use contract::testbed::Usage;
@@ -39,18 +38,6 @@ fn choose(allowed: &[usize], busy: &[usize], seed: usize) -> usize {
     let turn = seed % allowed.len().max(1);
     let turned = allowed.iter().cycle().skip(turn).take(allowed.len());
     turned.min_by_key(|cpu| load(cpu)).copied().unwrap_or(0)
-}
-
-/// What only the kernel inside knows.
-pub(super) fn inside(uml: &Uml, seat: &Seat, usage: &mut Usage) {
-    let script = "grep '^oom_kill ' /proc/vmstat; grep '^Ip: ' /proc/net/snmp | tail -n 1 | cut -d' ' -f13; df -P / | tail -n 1";
-    let said = guest::ask(uml, seat, script).unwrap_or_default();
-    let mut lines = said.lines();
-    usage.alive = !said.is_empty();
-    usage.memory_kills = lines.next().and_then(|line| line.strip_prefix("oom_kill ")?.parse().ok());
-    usage.network_refusals = lines.next().and_then(|count| count.parse().ok());
-    let free_kb = lines.next().and_then(|line| line.split_ascii_whitespace().nth(3)?.parse::<u64>().ok());
-    usage.disk_full = free_kb.map(|free_kb| free_kb < 256);
 }
 
 /// What the host gave: the time of all processes in the jail, the memory that was ever touched, the written disk.
