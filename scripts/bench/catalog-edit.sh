@@ -1,7 +1,8 @@
 #!/bin/sh
 # catalog-edit.sh - the edit of one repository (six packages) in place, in a catalog of 2,500 entries with every key that
 # the public index writes, against the same edit as a Racket program; then the subset around it, and 100,000 entries
-# from stream to stream. Medians of ROUNDS (7). Needs racket and GNU time. BIN: where the programs are.
+# from stream to stream. Medians of ROUNDS (7), in memory (/dev/shm) unless TMPDIR says otherwise. Needs racket and GNU time.
+# BIN: where the programs are.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 bin=$(cd "${BIN:-$here/../../target/release}" && pwd)
@@ -9,7 +10,9 @@ rounds=${ROUNDS:-7}
 for need in racket /usr/bin/time; do
     command -v "$need" >/dev/null || { echo "catalog-edit.sh: $need is not here" >&2; exit 69; }
 done
-dir=$(mktemp -d)
+memory=/dev/shm
+test -w $memory || memory=/tmp
+dir=$(mktemp -d "${TMPDIR:-$memory}/catalog-edit.XXXXXX")
 trap 'rm -rf "$dir"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
