@@ -1,8 +1,8 @@
 #!/bin/sh
 # What fresh machines cost, against the barest way to have the same, in turn: sandboxes against bare kernel calls, containers
 # against the engine's own commands, virtual machines from memory against a cold boot of the same image; eight side by side.
-# Prints one JSON object: medians in seconds, and what an idle instance takes of the disk. Needs jq, and vm-snapshot on PATH or
-# in VM_SNAPSHOT; dockerd, qemu as far as they are there. DOWNSTREAM_IMAGE is an image of make-image (default: a small one of
+# Prints one JSON object: medians in seconds, and what an idle instance takes of the disk. Needs jq; dockerd and qemu
+# as far as they are there. BIN: where the programs are (target/release of the checkout). DOWNSTREAM_IMAGE is an image of make-image (default: a small one of
 # programs of this host), CLOUD_IMAGE one of make-image --cloud; RUNS how often (default 10; virtual machines a third of it).
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
@@ -10,7 +10,7 @@ PATH=$PATH:/usr/sbin:/sbin
 for program in jq unshare; do
     command -v "$program" >/dev/null || { echo "vm-snapshot.sh: cannot measure: $program is not installed" >&2; exit 69; }
 done
-VM_SNAPSHOT=${VM_SNAPSHOT:-$(command -v vm-snapshot)}
+bin=$(cd "${BIN:-$here/../../target/release}" && pwd)
 RUNS=${RUNS:-10}
 dir=$(mktemp -d)
 engine=''
@@ -23,14 +23,14 @@ cd "$dir"
 # shellcheck source=scripts/bench/timing
 . "$here/timing"
 
-vm() { "$VM_SNAPSHOT" "$@"; }
+vm() { "$bin/vm-snapshot" "$@"; }
 open() { vm open "$@" --owner $$ | jq -r .id; }
 cycle() { # MACHINE [SNAPSHOT]: open, run, close
     id=$(open "$1" ${2:+--snapshot "$2"})
     vm exec "$id" -- true
     vm close "$id"
 }
-open_close() { open "$@" | xargs "$VM_SNAPSHOT" close; }
+open_close() { open "$@" | xargs "$bin/vm-snapshot" close; }
 only_open() { open "$@" >>opened; }
 eight() { # as in cycle, of eight at once
     pids=''
@@ -42,7 +42,7 @@ eight() { # as in cycle, of eight at once
     wait $pids
     cat out? | jq -r .id >>opened
 }
-close_all() { test ! -s opened || { xargs "$VM_SNAPSHOT" close <opened; : >opened; }; }
+close_all() { test ! -s opened || { xargs "$bin/vm-snapshot" close <opened; : >opened; }; }
 result() { median "$2" | jq --arg name "$1" '{($name): .}' >>results; }
 ratio() { # NAME OURS THEIRS
     jq -n --arg name "$1" --argjson a "$(median "$2")" --argjson b "$(median "$3")" '{($name): ($a / $b * 100 | round / 100)}' >>results
