@@ -208,8 +208,10 @@ fn make_builds_in_order_and_believes_no_empty_promise() {
     let output = tests::sh("make -s RUN=true", dir);
     assert!(!output.status.success());
     assert!(String::from_utf8_lossy(&output.stderr).contains("no result was written: out/results/top.json"));
+    tests::sh_ok("make -s", dir);
+    // the kernel's clock for files goes on in steps of some milliseconds, and make takes equal times for up to date
     std::thread::sleep(Duration::from_millis(20));
-    tests::sh_ok("make -s; touch archive/pkgs/top.zip.CHECKSUM", dir);
+    tests::sh_ok("touch archive/pkgs/top.zip.CHECKSUM", dir);
     let output = tests::sh("make -s RUN=true", dir);
     assert!(String::from_utf8_lossy(&output.stderr).contains("no new result was written"), "{output:?}");
 }
