@@ -24,7 +24,12 @@ cd "$dir"
 . "$here/timing"
 
 vm() { "$bin/vm-snapshot" "$@"; }
-open() { vm open "$@" --owner $$ | jq -r .id; }
+# prints the id of the instance; by the shell itself, as jq takes longer than opening a sandbox
+open() {
+    testbed=$(vm open "$@" --owner $$)
+    testbed=${testbed#*'"id": "'}
+    echo "${testbed%%'"'*}"
+}
 cycle() { # MACHINE [SNAPSHOT]: open, run, close
     id=$(open "$1" ${2:+--snapshot "$2"})
     vm exec "$id" -- true
