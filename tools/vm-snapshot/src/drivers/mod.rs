@@ -10,6 +10,7 @@ pub mod sandbox;
 pub mod ssh;
 pub mod uml;
 pub mod virtualbox;
+pub mod vm;
 
 use crate::state::snapshots::Snapshot;
 use crate::state::store::Seat;

@@ -2,8 +2,8 @@
 //! hang at an instruction that nobody emulates, while qemu reports that it runs. So the kernel itself is asked: started with
 //! an initial file system whose only program prints a line. The answer is remembered until the host or the kernel changes.
 
-use super::plan::file;
 use crate::drivers::setting;
+use crate::drivers::vm::file;
 use crate::process::before_exec;
 use crate::state::store::Seat;
 use edge::{Failure, Result, say};

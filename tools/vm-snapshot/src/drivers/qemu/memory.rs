@@ -3,8 +3,9 @@
 //! instances share what none of them has changed. Where qemu cannot part the two, `memory` holds both.
 
 use super::monitor::Monitor;
-use super::plan::{Ram, memory_mb, qemu_args, ram};
+use super::plan::{Ram, qemu_args, ram};
 use super::{Accel, spawn_with};
+use crate::drivers::vm::disk::{DISK, memory_mb};
 use crate::state::store::Seat;
 use serde_json::json;
 use std::ffi::OsString;
@@ -62,11 +63,8 @@ pub(super) fn save(seat: &Seat, new: &Path, accel: Accel) -> io::Result<()> {
     monitor.run("migrate-set-parameters", json!({"max-bandwidth": 0}))?;
     monitor.run("migrate", json!({"uri": format!("exec:cat > {}", quoted(&new.join("memory")))}))?;
     monitor.migrated()?;
-    let copied = Command::new("cp")
-        .arg("--sparse=always")
-        .arg(seat.dir.join("disk.qcow2"))
-        .arg(new.join("disk.qcow2"))
-        .status()?;
+    let copied =
+        Command::new("cp").arg("--sparse=always").arg(seat.dir.join(DISK)).arg(new.join(DISK)).status()?;
     monitor.run("cont", json!({}))?;
     if !copied.success() {
         return Err(io::Error::other(format!("cp ended with {copied}")));

@@ -2,36 +2,14 @@
 
 use super::accel::Accel;
 use crate::drivers::setting;
-use crate::drivers::ssh::{self, Target};
+use crate::drivers::vm::boot::netdev;
+use crate::drivers::vm::disk::{memory, memory_mb};
+use crate::drivers::vm::file;
 use crate::state::store::Seat;
-use contract::machines::Network;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-/// Marks an instance whose disk has gone on since the snapshot it stands on: it boots, because the memory of the snapshot
-/// knows another disk.
-pub(super) const OWN_DISK: &str = "own-disk";
-const DEFAULT_MEMORY_MB: u64 = 1024;
 const APPEND: &str = "console=ttyS0 root=/dev/vda rw quiet net.ifnames=0";
-const USER: &str = "racket";
-
-pub(in crate::drivers) fn file(seat: &Seat, name: &str) -> Option<PathBuf> {
-    setting(seat, name).map(|file| seat.instance.base_dir.join(file))
-}
-
-/// The disk that an instance stands on.
-pub(super) fn base(seat: &Seat) -> Option<PathBuf> {
-    match seat.instance.layers.first() {
-        Some(layer) => Some(layer.join("disk.qcow2")),
-        None => file(seat, "image"),
-    }
-}
-
-/// The memory that an instance starts with; None: it boots.
-pub(super) fn memory(seat: &Seat) -> Option<PathBuf> {
-    let layer = seat.instance.layers.first().filter(|_| !seat.dir.join(OWN_DISK).exists())?;
-    Some(layer.join("memory")).filter(|file| file.exists())
-}
 
 /// A file that holds the memory of a machine.
 pub(super) struct Ram {
@@ -46,16 +24,9 @@ pub(super) fn ram(seat: &Seat) -> Option<Ram> {
     file.exists().then_some(Ram { file, shared: false })
 }
 
-/// Memory of the machine, MiB.
-pub(super) fn memory_mb(seat: &Seat) -> u64 {
-    let machine = &seat.instance.machine;
-    if machine.memory_mb > 0 { machine.memory_mb } else { DEFAULT_MEMORY_MB }
-}
-
 /// The whole command line. The working directory of qemu is that of the instance.
 pub(super) fn qemu_args(seat: &Seat, port: u16, accel: Accel, ram: Option<&Ram>) -> Vec<OsString> {
     let machine = &seat.instance.machine;
-    let restrict = if machine.network == Network::None { "on" } else { "off" };
     let mut args: Vec<OsString> = [
         "-nodefaults",
         "-no-user-config",
@@ -76,7 +47,7 @@ pub(super) fn qemu_args(seat: &Seat, port: u16, accel: Accel, ram: Option<&Ram>)
         "-device",
         "virtio-blk-pci,drive=disk",
         "-netdev",
-        &format!("user,id=net,restrict={restrict},hostfwd=tcp:127.0.0.1:{port}-:22"),
+        &netdev(seat, port),
         "-device",
         "virtio-net-pci,netdev=net,romfile=",
         "-device",
@@ -120,50 +91,10 @@ pub(super) fn qemu_args(seat: &Seat, port: u16, accel: Accel, ram: Option<&Ram>)
     args
 }
 
-/// What must be the same when a memory is to fit.
-pub(super) fn size(seat: &Seat) -> String {
-    format!("{} MiB and {} processors", memory_mb(seat), seat.instance.machine.cpus.max(1))
-}
-
-/// Whom ssh lets in: root, unless the image (a Vagrant box, say) has another user for that, who may use sudo.
-pub(in crate::drivers) fn login(seat: &Seat) -> &str {
-    setting(seat, "login").unwrap_or("root")
-}
-
-/// The ordinary user of the machine.
-pub(in crate::drivers) fn user(seat: &Seat) -> &str {
-    setting(seat, "user").unwrap_or(USER)
-}
-
-/// The words before a command that is to run as `name`; none when that is who ssh lets in.
-pub(in crate::drivers) fn become_user(seat: &Seat, name: &str) -> Vec<OsString> {
-    let words: &[&str] = match login(seat) {
-        login if login == name => &[],
-        "root" => &["setpriv", "--reuid", name, "--regid", name, "--init-groups", "--"],
-        _ => &["sudo", "-n", "-u", name, "--"],
-    };
-    words.iter().map(OsString::from).collect()
-}
-
-pub(super) fn target(seat: &Seat, port: u16) -> Target {
-    Target {
-        host: "127.0.0.1".to_owned(),
-        port: Some(port.into()),
-        user: Some(login(seat).to_owned()),
-        identity: file(seat, "identity"),
-        known_hosts: file(seat, "known_hosts"),
-        options: ["HostKeyAlias=vm", "KexAlgorithms=curve25519-sha256"].map(str::to_owned).to_vec(),
-        control: ssh::control(&seat.instance.id),
-    }
-}
-
-pub(super) fn noted_port(seat: &Seat) -> u16 {
-    seat.running().and_then(|note| note["port"].as_u64()?.try_into().ok()).unwrap_or(0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::drivers::vm::disk;
 
     #[test]
     fn the_command_line_cuts_the_network_and_spares_the_disk() {
@@ -187,7 +118,7 @@ mod tests {
         let private = qemu_args(&seat, 0, Accel::Tcg, Some(&ram));
         let object = "memory-backend-file,id=pc.ram,size=1024M,share=off,mem-path=/layer,,1/ram";
         assert!(private.iter().any(|arg| arg == object), "{private:?}");
-        assert_eq!(base(&seat), Some("/state/machines/m/layers/new/disk.qcow2".into()));
-        assert_eq!(size(&seat), "1024 MiB and 2 processors");
+        assert_eq!(disk::base(&seat), Some("/state/machines/m/layers/new/disk.qcow2".into()));
+        assert_eq!(disk::size(&seat), "1024 MiB and 2 processors");
     }
 }

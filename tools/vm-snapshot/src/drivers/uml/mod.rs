@@ -8,7 +8,8 @@
 //! `kernel` (a program; default `linux.uml`), all files relative to the document; `user`, `boot_timeout_s`.
 
 use super::guest::{self, Channel};
-use super::qemu::{become_user, file, user};
+use super::ssh::Target;
+use super::vm::{self, Vm, file, user};
 use super::{Driver, Request, Running, check_settings, setting_number};
 use crate::instance::owner::Owner;
 use crate::process::before_exec;
@@ -18,7 +19,6 @@ use contract::testbed::Usage;
 use edge::{Context, Exit, Failure, Result};
 use rustix::process::{Pid, Signal};
 use serde_json::json;
-use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
@@ -39,7 +39,6 @@ pub use line::role as line_role;
 pub struct Uml;
 
 const SETTINGS: [&str; 6] = ["image", "identity", "known_hosts", "kernel", "user", "boot_timeout_s"];
-const WORK_DIR: &str = "/work";
 const BOOT_TIMEOUT_S: u64 = 60;
 /// How often to connect, should a first connection fail.
 const CONNECT_TRIES: u32 = 3;
@@ -106,20 +105,15 @@ impl Uml {
         wait_until_ready(&mut line, child, until)
             .context(Exit::TryAgain, || "it does not boot".to_owned())?;
         let target = plan::target(seat);
-        let script = format!("mkdir -p {WORK_DIR} && chown {} {WORK_DIR} && echo up", user(seat));
+        let script = format!("mkdir -p {0} && chown {1} {0} && echo up", vm::WORK_DIR, user(seat));
         let mut said = String::new();
         for _ in 0..CONNECT_TRIES {
             said = match target.connect(&script, &seat.dir.join("ssh.log"))? {
                 Ok(()) => return Ok(()),
                 Err(said) => said,
             };
-            if said.contains("Permission denied") {
-                return Err(Failure::unavailable("permission denied")
-                    .hint("the setting \"identity\" must name the private key that the image lets in"));
-            }
-            if said.contains("Host key verification failed") {
-                return Err(Failure::unavailable("host key verification failed")
-                    .hint("the setting \"known_hosts\" must name a file with the key of \"vm\""));
+            if let Some(failure) = vm::refusal(&said) {
+                return Err(failure);
             }
         }
         Err(Failure::try_again("no answer").detail("ssh", said.trim()))
@@ -147,23 +141,9 @@ fn end(seat: &Seat, child: &mut Child) {
     let _ = child.wait();
 }
 
-impl Channel for Uml {
-    fn command(&self, seat: &Seat, argv: &[OsString], name: Option<&str>, tty: bool) -> Command {
-        let mut words = become_user(seat, name.unwrap_or_else(|| user(seat)));
-        words.extend(argv.iter().cloned());
-        plan::target(seat).command(&words, tty)
-    }
-
-    fn answers(&self, seat: &Seat) -> bool {
-        guest::ask(self, seat, ":").is_some()
-    }
-
-    fn own_codes(&self) -> &'static [i32] {
-        &[255]
-    }
-
-    fn is_whole_machine(&self) -> bool {
-        true
+impl Vm for Uml {
+    fn target(&self, seat: &Seat) -> Target {
+        plan::target(seat)
     }
 }
 
@@ -187,21 +167,13 @@ impl Driver for Uml {
         })?;
         guest::needed(seat, "image")?;
         guest::needed(seat, "identity")?;
-        let files = ["image", "identity", "known_hosts"].map(|name| (name, file(seat, name)));
-        let mut identity = String::new();
-        for (name, path) in files.into_iter().chain([("kernel", Some(kernel))]) {
-            let Some(path) = path else { continue };
-            let meta = fs::metadata(&path).map_err(|error| {
-                Failure::unavailable(format!("cannot find {name} \"{}\": {error}", path.display()))
-                    .hint("scripts/make-image makes an image")
-            })?;
-            identity.push_str(&format!("{name} {} {:?}\n", meta.len(), meta.modified().ok()));
-        }
-        Ok(identity)
+        let mut files = vm::files(seat, &["image", "identity", "known_hosts"]);
+        files.push(("kernel", kernel));
+        vm::identity(files)
     }
 
     fn image_made(&self, seat: &Seat) -> Option<jiff::Timestamp> {
-        jiff::Timestamp::try_from(fs::metadata(file(seat, "image")?).ok()?.modified().ok()?).ok()
+        vm::made(&file(seat, "image")?)
     }
 
     fn start(&self, seat: &Seat) -> Result<Running> {
@@ -238,15 +210,7 @@ impl Driver for Uml {
     }
 
     fn enter(&self, seat: &Seat, request: &Request) -> Result<Command> {
-        let home = match request.user.as_deref() {
-            Some("root") => "/root".to_owned(),
-            Some(name) if name != user(seat) => {
-                return Err(Failure::usage(format!("cannot run as \"{name}\": no such user in the machine"))
-                    .detail("users", format!("root, {}", user(seat))));
-            }
-            _ => format!("/home/{}", user(seat)),
-        };
-        guest::enter(seat, request, &home, &self.work_dir(seat))
+        vm::enter(seat, request)
     }
 
     fn usage(&self, seat: &Seat, usage: &mut Usage) {
@@ -268,11 +232,11 @@ impl Driver for Uml {
     }
 
     fn work_dir(&self, seat: &Seat) -> String {
-        seat.instance.machine.work_dir.clone().unwrap_or_else(|| WORK_DIR.to_owned())
+        vm::work_dir(seat)
     }
 
     fn share_point(&self, name: &str, _host: &str) -> Option<String> {
-        Some(format!("/share/{name}"))
+        Some(vm::share_point(name))
     }
 
     fn channel(&self) -> Option<&'static dyn Channel> {

@@ -1,8 +1,8 @@
 //! What a user-mode Linux is started with, as data: its jail, its command line, its process 1 and the way to it.
 
-use super::super::qemu::{file, login};
 use super::super::sandbox::Step;
 use super::super::ssh::{self, Target};
+use super::super::vm::{file, login};
 use crate::state::store::Seat;
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
