@@ -494,3 +494,45 @@ fn the_real_one_keeps_the_machines_of_the_driver() {
     // its server ends by itself
     std::thread::sleep(Duration::from_millis(100));
 }
+
+/// A disk of each kind and an appliance become machines with a disk of their own, of the same size.
+#[test]
+fn the_real_one_makes_a_machine_of_any_image() {
+    let Some(dir) = real() else { return };
+    if missing("virtualbox images", &["qemu-img"]) {
+        return;
+    }
+    let program = dir.join("VBoxManage").display().to_string();
+    let kinds = ["raw", "vmdk", "qcow2", "ova"];
+    let machines = kinds.map(|kind| {
+        format!(
+            r#"{{"name":"of-{kind}","driver":"virtualbox","vboxmanage":"{program}","identity":"key","host":"192.0.2.1","image":"disk.{kind}"}}"#
+        )
+    });
+    let lab = Lab::new(&machines.join(","));
+    let path = lab.path();
+    let manage = |script: &str| tests::sh_ok(&script.replace("VBoxManage", &program), &path);
+    manage(
+        "ssh-keygen -q -t ed25519 -N '' -f key; truncate -s 8M disk.raw
+         for kind in vmdk qcow2; do qemu-img convert -O $kind disk.raw disk.$kind; done
+         VBoxManage setproperty machinefolder \"$PWD/vms\" 2>/dev/null",
+    );
+    for kind in kinds {
+        // it is made, and then not started: there is no kernel module
+        let said = String::from_utf8_lossy(&lab.run(&["create", &format!("of-{kind}")]).stderr).into_owned();
+        assert!(said.contains("modprobe vboxdrv"), "{kind}: {said}");
+        let disk = manage(&format!(
+            "file=$(VBoxManage showvminfo of-{kind} --machinereadable | sed -n 's/^\"SATA-0-0\"=\"\\(.*\\)\"/\\1/p')
+             VBoxManage showmediuminfo disk \"$file\"; VBoxManage snapshot of-{kind} list --machinereadable"
+        ));
+        assert!(disk.contains("Capacity:       8 MBytes"), "{kind}: {disk}");
+        assert!(disk.contains("SnapshotName=\"init\""), "{kind}: {disk}");
+        if kind == "raw" {
+            manage("VBoxManage export of-raw --output disk.ova >/dev/null 2>&1");
+        }
+    }
+    for kind in kinds {
+        manage(&format!("VBoxManage unregistervm of-{kind} --delete 2>/dev/null"));
+    }
+    manage("VBoxManage setproperty machinefolder default 2>/dev/null");
+}
