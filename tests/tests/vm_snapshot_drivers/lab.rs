@@ -137,12 +137,13 @@ impl Lab {
 impl Drop for Lab {
     /// A test that failed leaves no machine behind either.
     fn drop(&mut self) {
-        for entry in
-            std::fs::read_dir(self.dir.path().join("state/instances")).into_iter().flatten().flatten()
-        {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            let _ = self.run(&["close", &name]);
-            let _ = self.run(&["stop", &name]);
+        for state in ["state", "twin"] {
+            let instances = self.dir.path().join(state).join("instances");
+            for entry in std::fs::read_dir(instances).into_iter().flatten().flatten() {
+                let name = entry.file_name().to_string_lossy().into_owned();
+                let _ = self.run(&["--state-dir", state, "close", &name]);
+                let _ = self.run(&["--state-dir", state, "stop", &name]);
+            }
         }
     }
 }

@@ -86,4 +86,25 @@ impl Suite<'_> {
         self.ok(&["delete", machine]);
         self.nothing_left(10);
     }
+
+    /// A machine of the same name that another state directory started is another one.
+    pub(super) fn namesake(&self) {
+        let machine = self.machine;
+        let ours = |args: &[&str]| self.ok(args);
+        let theirs = |args: &[&str]| self.ok(&[&["--state-dir", "twin"], args].concat());
+        self.lab.note(machine);
+        let write = |text: &str| format!("echo {text} > f; sync 2>/dev/null; :");
+        ours(&["start", machine]);
+        theirs(&["start", machine]);
+        theirs(&["exec", machine, "--", "sh", "-c", &write("theirs")]);
+        ours(&["exec", machine, "--", "sh", "-c", &write("ours")]);
+        let read = ["exec", machine, "cat", "f"];
+        assert_eq!((ours(&read), theirs(&read)), ("ours\n".into(), "theirs\n".into()), "{machine}");
+        ours(&["stop", machine]);
+        ours(&["delete", machine]);
+        assert_eq!(theirs(&read), "theirs\n", "{machine}: the end of one took the other along");
+        theirs(&["stop", machine]);
+        theirs(&["delete", machine]);
+        self.nothing_left(10);
+    }
 }

@@ -14,6 +14,7 @@ use contract::testbed::Mount;
 use edge::{Context, Exit, Failure, Result};
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use std::fs::{self, File};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -268,6 +269,19 @@ impl Store {
 }
 
 impl Seat {
+    /// What its things outside its directory are called (a container, a socket). The id of an opened instance has a random
+    /// part; a started machine is called like those of other state directories, which are none of its business.
+    pub fn tag(&self) -> String {
+        let id = &self.instance.id;
+        if !self.instance.persistent {
+            return id.clone();
+        }
+        let mut hash = Sha256::new();
+        hash.update(self.dir.as_os_str().as_encoded_bytes());
+        hash.update(&self.instance.opened);
+        hash.finalize().iter().take(6).fold(format!("{id}-"), |tag, byte| format!("{tag}{byte:02x}"))
+    }
+
     /// What the driver noted when the instance ran.
     pub fn running(&self) -> Option<serde_json::Value> {
         serde_json::from_slice(&fs::read(self.dir.join("running.json")).ok()?).ok()
@@ -359,6 +373,20 @@ mod tests {
             assert!(!valid_name(bad), "{bad}");
         }
         assert!(valid_name("racket-minimal_8.7"));
+    }
+
+    #[test]
+    fn started_machines_of_the_same_name_are_not_mistaken() {
+        let mut one = example(r#"{"name": "m", "driver": "uml"}"#);
+        assert_eq!(one.tag(), "m-1");
+        one.instance.persistent = true;
+        let mut other = one.clone();
+        other.dir = PathBuf::from("/other/instances/m-1");
+        let mut later = one.clone();
+        later.instance.opened = "2026-01-01T00:00:00.000000001Z".into();
+        let tags = [&one, &other, &later].map(Seat::tag);
+        assert!(tags.iter().all(|tag| tag.starts_with("m-1-") && tag.len() == 16), "{tags:?}");
+        assert!(tags[0] != tags[1] && tags[0] != tags[2]);
     }
 
     #[test]

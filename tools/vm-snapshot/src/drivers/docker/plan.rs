@@ -16,7 +16,7 @@ while :; do sleep 1000000 & wait; done"#;
 pub(super) const LABEL: &str = "vm-snapshot";
 
 pub(super) fn container(seat: &Seat) -> String {
-    format!("vm-snapshot-{}", seat.instance.id)
+    format!("vm-snapshot-{}", seat.tag())
 }
 
 /// The whole command line that makes a container.

@@ -25,13 +25,13 @@ impl Groups {
         let text = |path: &str| fs::read_to_string(path).unwrap_or_default();
         let places = places(&text("/proc/self/mountinfo"), &text("/proc/self/cgroup"));
         let mut groups = Groups::default();
-        if let Some(dir) = places.get("v2").and_then(|place| make_v2(place, &seat.instance.id)) {
+        if let Some(dir) = places.get("v2").and_then(|place| make_v2(place, &seat.tag())) {
             groups.dirs.insert("v2".into(), dir);
         } else {
             for controller in CONTROLLERS {
                 let Some(place) = places.get(controller) else { continue };
                 let made = [&place.own, &place.mount].into_iter().find_map(|parent| {
-                    let dir = parent.join(group_name(&seat.instance.id));
+                    let dir = parent.join(group_name(&seat.tag()));
                     fs::create_dir(&dir).is_ok().then_some(dir)
                 });
                 groups.dirs.extend(made.map(|dir| (controller.to_owned(), dir)));
@@ -172,8 +172,8 @@ fn v2_io(text: &str) -> u64 {
         .sum()
 }
 
-fn group_name(id: &str) -> String {
-    format!("vm-snapshot.{id}")
+fn group_name(tag: &str) -> String {
+    format!("vm-snapshot.{tag}")
 }
 
 #[derive(Debug, PartialEq, Eq)]

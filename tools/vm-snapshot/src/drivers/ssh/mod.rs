@@ -77,7 +77,7 @@ impl Driver for Ssh {
     }
 
     fn start(&self, seat: &Seat) -> Result<Running> {
-        let work = format!("/tmp/vm-snapshot-{}", seat.instance.id);
+        let work = format!("/tmp/vm-snapshot-{}", seat.tag());
         let script = format!(
             "id=$(cat /etc/machine-id 2>/dev/null); mkdir -p -m 700 {work} && mkdir -p {work}/work {work}/home && printf 'up %s\\n' \"$id\""
         );
@@ -107,11 +107,11 @@ impl Driver for Ssh {
     }
 
     fn reap(&self, seat: &Seat) {
-        let id = &seat.instance.id;
+        let tag = seat.tag();
         let _ = guest::ask(
             self,
             seat,
-            &format!("cd /tmp && chmod -R u+w vm-snapshot-{id}; rm -rf vm-snapshot-{id}"),
+            &format!("cd /tmp && chmod -R u+w vm-snapshot-{tag}; rm -rf vm-snapshot-{tag}"),
         );
         Target::of(seat).disconnect();
     }
@@ -122,7 +122,7 @@ impl Driver for Ssh {
                 "cannot change the user: an ssh machine has the one it was reached as",
             ));
         }
-        let home = format!("/tmp/vm-snapshot-{}/home", seat.instance.id);
+        let home = format!("/tmp/vm-snapshot-{}/home", seat.tag());
         guest::enter(seat, request, &home, &self.work_dir(seat))
     }
 
@@ -135,7 +135,7 @@ impl Driver for Ssh {
     }
 
     fn work_dir(&self, seat: &Seat) -> String {
-        let own = format!("/tmp/vm-snapshot-{}/work", seat.instance.id);
+        let own = format!("/tmp/vm-snapshot-{}/work", seat.tag());
         seat.instance.machine.work_dir.clone().unwrap_or(own)
     }
 
@@ -145,7 +145,8 @@ impl Driver for Ssh {
     }
 
     fn mounts(&self, seat: &Seat) -> Vec<Mount> {
-        let guest = |name: &str| format!("/tmp/vm-snapshot-{}/share/{name}", seat.instance.id);
+        let tag = seat.tag();
+        let guest = |name: &str| format!("/tmp/vm-snapshot-{tag}/share/{name}");
         let mounts = seat.instance.mounts.iter();
         mounts.map(|mount| Mount { guest: guest(&mount.name), ..mount.clone() }).collect()
     }

@@ -6,6 +6,7 @@ use crate::drivers::{setting, setting_list, setting_number};
 use crate::state::store::Seat;
 use contract::testbed::Mount;
 use edge::{Exit, Failure, Result, say};
+use sha2::{Digest, Sha256};
 use std::ffi::{OsStr, OsString};
 use std::io::{BufRead, BufReader};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -20,6 +21,8 @@ const CONNECT_S: u64 = 10;
 const SILENCE_S: u64 = 60;
 /// Signs of life that are asked for in that time.
 const SIGNS: u64 = 4;
+/// Of the 107 bytes that the path of a socket may have ssh needs some for a name of its own.
+const LONGEST_CONTROL: usize = 88;
 /// First and longest nap between two tries.
 const NAPS: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(4));
 
@@ -55,7 +58,7 @@ impl Target {
             identity: file("identity"),
             known_hosts: file("known_hosts"),
             options,
-            control: control(&seat.instance.id),
+            control: control(seat),
         }
     }
 
@@ -249,8 +252,16 @@ fn alive(silence_s: u64) -> [String; 2] {
 }
 
 /// The path of a socket is short, and no `%` is in it: ssh would replace that.
-pub fn control(id: &str) -> PathBuf {
-    std::env::temp_dir().join(format!("vm-snapshot-ssh-{id}"))
+pub fn control(seat: &Seat) -> PathBuf {
+    let tag = seat.tag();
+    let path = std::env::temp_dir().join(format!("vm-snapshot-ssh-{tag}"));
+    if path.as_os_str().len() <= LONGEST_CONTROL {
+        return path;
+    }
+    let hash = Sha256::digest(tag);
+    let short =
+        hash.iter().take(12).fold("vm-snapshot-ssh-".to_owned(), |name, byte| format!("{name}{byte:02x}"));
+    Path::new("/tmp").join(short)
 }
 
 /// A word that the shell at the other end reads as it is.

@@ -186,7 +186,7 @@ pub(super) fn target(seat: &Seat) -> Target {
         identity: file(seat, "identity"),
         known_hosts: file(seat, "known_hosts"),
         options: more.map(str::to_owned).into_iter().chain([line]).collect(),
-        control: ssh::control(&seat.instance.id),
+        control: ssh::control(seat),
     }
 }
 

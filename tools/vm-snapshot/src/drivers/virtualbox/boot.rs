@@ -59,7 +59,7 @@ pub fn target(seat: &Seat, host: &str, is_clone: bool) -> Target {
     let mut target = Target::of(seat);
     target.host = host.to_owned();
     target.user.get_or_insert_with(|| USER.to_owned());
-    target.control = control(&seat.instance.id);
+    target.control = control(seat);
     if is_clone && target.known_hosts.is_some() {
         // all clones have the key of the machine they come from
         let base = super::base_name(seat);

@@ -43,7 +43,7 @@ pub fn target(seat: &Seat, port: u16) -> Target {
         identity: file(seat, "identity"),
         known_hosts: file(seat, "known_hosts"),
         options: ["HostKeyAlias=vm", "KexAlgorithms=curve25519-sha256"].map(str::to_owned).to_vec(),
-        control: control(&seat.instance.id),
+        control: control(seat),
     }
 }
 
