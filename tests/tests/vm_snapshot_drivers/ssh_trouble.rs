@@ -215,7 +215,9 @@ fn a_machine_that_ends_in_mid_command_is_trouble_and_no_exit_code() {
     let accident = format!("ip netns pids {}b | xargs kill -9", net.name);
     let (code, said, took) = in_mid_command(&net, &accident);
     assert_eq!(code, Some(75), "{said}");
-    assert!(said.contains("Connection refused") && said.contains("is sshd running there"), "{said}");
+    // or it was just then going down
+    let told = [("Connection refused", "is sshd running there"), ("Connection ", "or goes down")];
+    assert!(told.iter().any(|(what, hint)| said.contains(what) && said.contains(hint)), "{said}");
     assert!(took < Duration::from_secs(10), "{took:?}");
 }
 

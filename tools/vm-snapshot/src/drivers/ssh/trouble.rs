@@ -11,9 +11,11 @@ pub struct Trouble {
     pub hint: String,
 }
 
+const ENDS: &str = "sshd there ends connections, or goes down: its log says why (MaxStartups, an address that is not allowed, a full disk)";
+
 /// What ssh says, whether it passes by itself, what it means (empty: as ssh says it), what to do. HOST is replaced. The
 /// first row that is found counts: ssh often says more than one thing.
-const TROUBLES: [(&str, Exit, &str, &str); 22] = [
+const TROUBLES: [(&str, Exit, &str, &str); 24] = [
     (
         "Temporary failure in name resolution",
         Exit::TryAgain,
@@ -115,18 +117,11 @@ const TROUBLES: [(&str, Exit, &str, &str); 22] = [
         "the machine hangs, or its network went away; the setting \"silence_s\" says how long to wait for it",
     ),
     ("timed out", Exit::TryAgain, "", "nothing answers at that address: is the machine up?"),
-    (
-        "Connection reset",
-        Exit::TryAgain,
-        "",
-        "sshd there ends connections: its log says why (MaxStartups, an address that is not allowed, a full disk)",
-    ),
-    (
-        "Connection closed",
-        Exit::TryAgain,
-        "",
-        "sshd there ends connections: its log says why (MaxStartups, an address that is not allowed, a full disk)",
-    ),
+    // which of these is a race between what sshd sends and what it did not read
+    ("Connection reset", Exit::TryAgain, "", ENDS),
+    ("Connection closed", Exit::TryAgain, "", ENDS),
+    ("closed by remote host", Exit::TryAgain, "", ENDS),
+    ("Broken pipe", Exit::TryAgain, "", ENDS),
 ];
 
 impl Trouble {
@@ -192,6 +187,22 @@ mod tests {
         assert_eq!(hints.len(), permanent.len() + passing.len());
         assert!(permanent.iter().map(of).all(|trouble| trouble.exit == Exit::Unavailable));
         assert!(passing.iter().map(of).all(|trouble| trouble.exit == Exit::TryAgain));
+    }
+
+    #[test]
+    fn a_connection_that_is_ended_is_one_trouble_however_it_ends() {
+        for said in [
+            "kex_exchange_identification: read: Connection reset by peer",
+            "kex_exchange_identification: write: Connection reset by peer",
+            "kex_exchange_identification: Connection closed by remote host",
+            "kex_exchange_identification: write: Broken pipe",
+            "Connection closed by 10.0.0.1 port 22",
+            "Connection to 10.0.0.1 closed by remote host.",
+            "client_loop: send disconnect: Broken pipe",
+        ] {
+            let trouble = Trouble::of("x", said);
+            assert_eq!((trouble.exit, trouble.hint.as_str()), (Exit::TryAgain, ENDS), "{said}");
+        }
     }
 
     #[test]
