@@ -38,6 +38,8 @@ pub fn run(lab: &Lab, machine: &str, pace: Pace) {
     suite.told_of(&testbed);
     suite.arguments(&id);
     suite.streams(&id);
+    suite.order(&id);
+    suite.late_readers(&id);
     suite.exit_codes(&id);
     suite.environment(&id);
     suite.endings(&id);

@@ -86,6 +86,47 @@ impl Suite<'_> {
         assert_eq!((output.stdout.len(), output.stderr.len()), (4000 * 41, 4000 * 41));
     }
 
+    /// One stream for both keeps the order of what was printed.
+    pub(super) fn order(&self, id: &str) {
+        let script = "i=0; while [ $i -lt 300 ]; do echo o$i; echo e$i >&2; i=$((i+1)); done; exit 3";
+        let (mut reader, writer) = std::io::pipe().expect("a pipe");
+        let mut command = self.lab.command(&["exec", id, "--", "sh", "-c", script]);
+        let both = writer.try_clone().expect("a pipe");
+        let mut child = command.stdin(Stdio::null()).stdout(both).stderr(writer).spawn().expect("exec");
+        drop(command);
+        let mut said = String::new();
+        reader.read_to_string(&mut said).expect("it prints");
+        assert_eq!(child.wait().expect("it ends").code(), Some(3));
+        let expected: String = (0..300).map(|i| format!("o{i}\ne{i}\n")).collect();
+        assert!(said == expected, "{}: {said}", self.machine);
+    }
+
+    /// A reader that comes late finds all that was printed, however much of it is then still under way.
+    pub(super) fn late_readers(&self, id: &str) {
+        if self.pace == Pace::Emulated {
+            return;
+        }
+        let read = |size: usize| {
+            let script = format!("head -c {size} /dev/zero; echo end >&2; exit 7");
+            let mut command = self.lab.command(&["exec", id, "--", "sh", "-c", &script]);
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+            let child = command.spawn().expect("exec");
+            std::thread::sleep(Duration::from_secs(5));
+            let output = child.wait_with_output().expect("it ends");
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            (output.stdout.len(), said, output.status.code())
+        };
+        std::thread::scope(|scope| {
+            let read = &read;
+            let start = |n| (n, scope.spawn(move || read(n)));
+            let reads: Vec<_> = (0..14).map(|n| start(1_250_000 + n * 50_000)).collect();
+            for (size, seen) in reads {
+                let seen = seen.join().expect("it is read");
+                assert_eq!(seen, (size, "end\n".to_owned(), Some(7)), "{}", self.machine);
+            }
+        });
+    }
+
     pub(super) fn exit_codes(&self, id: &str) {
         let code = |argv: &[&str]| self.exec(id, &[], argv, b"").status.code();
         let few: &[i32] = if self.pace == Pace::Native { &[1, 75, 125, 126, 127, 255] } else { &[1, 255] };

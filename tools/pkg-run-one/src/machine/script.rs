@@ -166,7 +166,8 @@ const END: &str = "END_OF_DOWNSTREAM_FILE";
 
 /// The whole script of a stage, for `sh -s`.
 pub fn script(recipe: &Recipe, stage: &Stage, places: &Places, stop: Option<&str>) -> String {
-    let mut script = prelude(recipe, places);
+    // one stream: the way out of a machine may carry two apart, and then what was printed before a mark comes after it
+    let mut script = format!("exec 2>&1\n{}", prelude(recipe, places));
     if let Some(stop) = stop {
         let _ = writeln!(script, "export DOWNSTREAM_STOP={}", quote(stop));
     }

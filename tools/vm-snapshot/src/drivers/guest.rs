@@ -1,12 +1,13 @@
 //! What drivers share whose commands go through a channel (a container engine's client, ssh): a small script inside sets
 //! directory and environment and tidies up, and a guard outside, which outlives a killed `exec`, ends what is left inside.
 
+use super::relay::{self, Heard, Relay};
 use super::{Request, setting};
 use crate::instance::exec::busy_file;
 use crate::state::store::{Seat, Store};
 use edge::{Context, Exit, Failure, Result};
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, flock, fstat};
 use rustix::process::{Pid, PidfdFlags, Signal};
 use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
@@ -32,6 +33,11 @@ pub trait Channel {
     /// Exit codes that the channel's own troubles have, too.
     fn own_codes(&self) -> &'static [i32];
 
+    /// Whether it may end before all that the command printed is through.
+    fn loses_ends(&self) -> bool {
+        false
+    }
+
     /// Whether every process of the ordinary user belongs to the instance, and may be killed.
     fn is_whole_machine(&self) -> bool;
 
@@ -44,12 +50,9 @@ pub trait Channel {
 /// Marks the processes of one command.
 const TAG: &str = "VM_SNAPSHOT_EXEC";
 
-/// Changes the directory, runs the command in a clean environment, and kills what it left in the background.
+/// Changes the directory and runs the command in a clean environment.
 const WRAPPER: &str = r#"t=$1; shift
-cd "$1" || exit 126
-shift
-env -i "$@"
-s=$?
+if cd "$1"; then shift; env -i "$@"; s=$?; else s=126; fi
 "#;
 
 /// Kills every process with the tag `$t` until there is none.
@@ -58,8 +61,8 @@ for p in $(grep -lzsx "VM_SNAPSHOT_EXEC=$t" /proc/[0-9]*/environ); do p=${p#/pro
 [ -n "$n" ] || break; done
 "#;
 
-/// What the wrapper gets: argv for the shell inside.
-pub fn wrapped(seat: &Seat, request: &Request, home: &str, work_dir: &str, tag: &str) -> Vec<OsString> {
+/// What the wrapper is told: the tag, the directory, the variables and the command.
+fn words(seat: &Seat, request: &Request, home: &str, work_dir: &str, tag: &str) -> Vec<OsString> {
     let user = request.user.as_deref().unwrap_or("racket");
     let mut words: Vec<OsString> = vec![tag.into()];
     words.push(request.cwd.clone().unwrap_or_else(|| work_dir.into()));
@@ -87,7 +90,15 @@ pub fn wrapped(seat: &Seat, request: &Request, home: &str, work_dir: &str, tag: 
         variable(key, value);
     }
     words.extend(request.argv.iter().cloned());
-    let script = format!("{}{WRAPPER}{KILL}exit $s", bytes(&words));
+    words
+}
+
+/// argv for the shell inside. `joined`: stdout and stderr are one stream outside, and so they are inside, for a channel
+/// carries them apart and knows no order between them. `told`: the end is told on them, as [`relay`] wants it.
+fn wrapped(words: Vec<OsString>, joined: bool, told: bool) -> Vec<OsString> {
+    let join = if joined { "exec 2>&1\n" } else { "" };
+    let tell = if told { relay::TELL } else { "" };
+    let script = format!("{join}{}{WRAPPER}{KILL}{tell}exit $s", bytes(&words));
     // a word that is no text was told in the script
     let words = words.into_iter().map(|word| if word.to_str().is_some() { word } else { OsString::new() });
     ["sh", "-c", &script, "vm-snapshot"].iter().map(OsString::from).chain(words).collect()
@@ -126,16 +137,16 @@ pub fn enter(seat: &Seat, request: &Request, home: &str, work_dir: &str) -> Resu
         .arg(&tag)
         .arg(request.user.as_deref().unwrap_or(""))
         .arg(if request.tty { "tty" } else { "" })
-        .args(wrapped(seat, request, home, work_dir, &tag));
+        .args(words(seat, request, home, work_dir, &tag));
     Ok(command)
 }
 
-/// The role `internal-guard DIR PARENT TAG USER TTY ARGV…`.
+/// The role `internal-guard DIR PARENT TAG USER TTY WORD…`.
 pub fn role(args: Vec<OsString>) -> ExitCode {
     let mut args = args.into_iter();
     let mut next = || args.next().and_then(|arg| arg.into_string().ok()).unwrap_or_default();
     let (dir, parent, tag, user, tty) = (next(), next(), next(), next(), next());
-    let argv: Vec<OsString> = args.collect();
+    let words: Vec<OsString> = args.collect();
     let dir = Path::new(&dir);
     let seat = dir
         .ancestors()
@@ -151,15 +162,46 @@ pub fn role(args: Vec<OsString>) -> ExitCode {
         // what is sent to the caller's terminal or group must not stop the guard
         let _ = rustix::process::setsid();
     }
-    let mut child = match channel.command(&seat, &argv, user, tty == "tty").spawn() {
+    let joined = tty.is_empty() && is_one_stream();
+    let told = tty.is_empty() && channel.loses_ends();
+    let mut command = channel.command(&seat, &wrapped(words, joined, told), user, tty == "tty");
+    if told {
+        command.stdout(Stdio::piped()).stderr(if joined { Stdio::inherit() } else { Stdio::piped() });
+    }
+    let mut child = match command.spawn() {
         Ok(child) => child,
         Err(error) => return gone(&error.to_string()),
     };
-    match wait_for(&mut child, &watch.iter().chain([&keeper]).collect::<Vec<_>>()) {
+    let others: Vec<&OwnedFd> = watch.iter().chain([&keeper]).collect();
+    let heard = match told.then(|| Relay::start(&mut child, &tag)) {
+        None => Heard::Nothing,
+        Some(Err(error)) => Heard::Unheard(error),
+        Some(Ok(relay)) => relay.wait(&others),
+    };
+    match heard {
+        // the wrapper is through: what the client has still to do is of no use
+        Heard::End(status) => {
+            kill(&mut child);
+            return ExitCode::from(status);
+        }
+        Heard::Unheard(error) => {
+            kill(&mut child);
+            end(&seat, channel, &tag, user);
+            if error.kind() == std::io::ErrorKind::BrokenPipe {
+                return ExitCode::from(128 + 13);
+            }
+            return trouble(&Failure::cant_create(format!("cannot write what the command printed: {error}")));
+        }
+        Heard::Alone | Heard::Nothing => {}
+    }
+    match wait_for(&mut child, &others) {
         Some(status) => {
             let own = status.code().is_some_and(|code| channel.own_codes().contains(&code));
             if let Some(failure) = own.then(|| channel.silence(&seat)).flatten() {
                 return trouble(&failure);
+            }
+            if told && status.success() {
+                return gone("the end of what the command printed is lost");
             }
             if status.signal().is_some() {
                 // of the channel, not of the command: its reader is gone
@@ -170,8 +212,7 @@ pub fn role(args: Vec<OsString>) -> ExitCode {
         }
         None => {
             // nobody waits any more: end what was started
-            let _ = child.kill();
-            let _ = child.wait();
+            kill(&mut child);
             end(&seat, channel, &tag, user);
             match crate::instance::keeper::watch(dir) {
                 None => gone("the instance ended"),
@@ -179,6 +220,17 @@ pub fn role(args: Vec<OsString>) -> ExitCode {
             }
         }
     }
+}
+
+fn kill(child: &mut Child) {
+    let _ = child.kill();
+    let _ = child.wait();
+}
+
+/// Whether stdout and stderr of this process are the same file, pipe or terminal.
+fn is_one_stream() -> bool {
+    let [one, two] = [fstat(std::io::stdout()), fstat(std::io::stderr())];
+    one.is_ok_and(|one| two.is_ok_and(|two| (one.st_dev, one.st_ino) == (two.st_dev, two.st_ino)))
 }
 
 /// Every exit code belongs to the command, so that trouble is told by dying of a signal; `exec` knows.
@@ -266,5 +318,18 @@ mod tests {
         let odd = OsStr::from_bytes(b"\xff\n").to_owned();
         let script = bytes(&["a".into(), odd]);
         assert_eq!(script, "b2=$(printf '\\377\\012.'); b2=${b2%.}\nset -- \"${1}\" \"$b2\"\n");
+    }
+
+    #[test]
+    fn one_stream_outside_is_one_inside() {
+        let script = |joined, told| {
+            let argv = wrapped(vec!["tag".into(), "/".into(), "true".into()], joined, told);
+            assert_eq!(argv[3..], ["vm-snapshot", "tag", "/", "true"].map(OsString::from));
+            argv[2].to_str().map(str::to_owned).unwrap_or_default()
+        };
+        assert!(script(true, false).starts_with("exec 2>&1\nt=$1"));
+        assert!(script(false, false).starts_with("t=$1"));
+        assert!(script(false, true).ends_with(&format!("{}exit $s", relay::TELL)));
+        assert!(!script(false, false).contains(relay::TELL));
     }
 }

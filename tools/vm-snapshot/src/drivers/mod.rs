@@ -6,6 +6,7 @@ pub mod docker;
 pub mod guest;
 pub mod local;
 pub mod qemu;
+mod relay;
 pub mod sandbox;
 pub mod ssh;
 pub mod uml;

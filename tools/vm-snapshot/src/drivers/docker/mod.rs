@@ -169,6 +169,11 @@ impl Channel for Docker {
         &[1, 125, 126, 137, 255]
     }
 
+    /// Docker gives up two seconds after a command what its caller did not read by then.
+    fn loses_ends(&self) -> bool {
+        true
+    }
+
     fn is_whole_machine(&self) -> bool {
         true
     }
@@ -217,7 +222,10 @@ impl Driver for Docker {
                 if held.instance.persistent { &["kill"] } else { &["rm", "--force", "--volumes"] };
             let mut args = texts(verb);
             args.push(container(&held));
-            let _ = run(&held, &args);
+            if run(&held, &args).is_ok_and(|output| output.status.success()) {
+                // nothing to reap: the engine need not be asked again
+                let _ = fs::remove_file(held.dir.join("running.json"));
+            }
         };
         Ok(Running {
             note: serde_json::json!({"user": user, "home": home, "disk": keeping.name()}),
