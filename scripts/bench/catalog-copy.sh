@@ -6,14 +6,14 @@
 # Needs raco, python3 and GNU time. BIN: where the programs are (target/release of the checkout).
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=scripts/bench/timing
+. "$here/timing"
 bin=$(cd "${BIN:-$here/../../target/release}" && pwd)
 rounds=${ROUNDS:-7}
 for need in raco python3 /usr/bin/time; do
     command -v "$need" >/dev/null || { echo "catalog-copy.sh: $need is not here" >&2; exit 69; }
 done
-memory=/dev/shm
-test -w $memory || memory=/tmp
-dir=$(mktemp -d "${TMPDIR:-$memory}/catalog-copy.XXXXXX")
+dir=$(in_memory catalog-copy)
 server=
 finish() {
     test -z "$server" || kill "$server" 2>/dev/null || true
@@ -55,8 +55,6 @@ entries() {
     }'
 }
 
-# shellcheck source=scripts/bench/timing
-. "$here/timing"
 row() {
     awk -v what="$1" -v ours="$2" -v peer="$3" -v unit="$4" -v target="${5:-}" \
         'BEGIN { printf "%-44s %9.3f %-4s %9.3f %-4s %6.1f times%s", what, ours, unit, peer, unit, peer / ours, (target == "" ? "" : " (target " target ")") }'

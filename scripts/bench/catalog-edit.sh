@@ -5,14 +5,14 @@
 # BIN: where the programs are.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=scripts/bench/timing
+. "$here/timing"
 bin=$(cd "${BIN:-$here/../../target/release}" && pwd)
 rounds=${ROUNDS:-7}
 for need in racket /usr/bin/time; do
     command -v "$need" >/dev/null || { echo "catalog-edit.sh: $need is not here" >&2; exit 69; }
 done
-memory=/dev/shm
-test -w $memory || memory=/tmp
-dir=$(mktemp -d "${TMPDIR:-$memory}/catalog-edit.XXXXXX")
+dir=$(in_memory catalog-edit)
 trap 'rm -rf "$dir"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
@@ -51,8 +51,6 @@ entries() {
     }'
 }
 
-# shellcheck source=scripts/bench/timing
-. "$here/timing"
 
 cat >edit.rkt <<'END'
 #lang racket/base

@@ -6,11 +6,11 @@
 # alone has taken from half a second to four. Targets: 3 s, 300 MB, 1 s. BIN: where the programs are (target/release of the checkout).
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=scripts/bench/timing
+. "$here/timing"
 bin=${BIN:-$here/../../target/release}
 packages=${PACKAGES:-20000}
-memory=/dev/shm
-test -w $memory || memory=/tmp
-dir=${DIR:-$(mktemp -d "${TMPDIR:-$memory}/report-html.XXXXXX")}
+dir=${DIR:-$(in_memory report-html)}
 report=$dir/report.$$
 finish() { if [ -n "${DIR:-}" ]; then rm -rf "$report" "$report.cp"; else rm -rf "$dir"; fi; }
 trap finish EXIT

@@ -7,8 +7,10 @@
 
 mod case;
 pub mod liar;
+mod serve;
 
 pub use case::run_cases;
+pub use serve::Served;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::process::{Child, Output, Stdio};
+use std::process::{Output, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime};
 use tests::{command, require, root, sh, sh_ok};
@@ -16,7 +16,7 @@ const NEEDS: [&str; 9] = ["racket", "make", "jq", "git", "zip", "cc", "setpriv",
 /// The ecosystem laid out and served, its catalog, and machines; all of it goes away with the value.
 struct Site {
     dir: tempfile::TempDir,
-    server: Child,
+    server: tests::Served,
 }
 
 impl Site {
@@ -46,16 +46,8 @@ impl Site {
                 work,
             );
         }
-        let mut server = command("site-serve", work)
-            .args(["-q", "--listen", "127.0.0.1:0", "eco/site"])
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("site-serve runs");
-        let mut line = String::new();
-        let stdout = server.stdout.take().expect("piped");
-        std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut line).expect("a line");
-        let listening: serde_json::Value = serde_json::from_str(&line).expect("JSON");
-        let url = listening["url"].as_str().expect("a URL");
+        let server = tests::Served::start(work, "eco/site");
+        let url = server.url.clone();
         let site = Site { dir, server };
         site.sh_ok(&format!(
             "{}/make-site eco {url} > lines.jsonl; catalog-copy -q - cat < lines.jsonl",
@@ -90,7 +82,7 @@ impl Site {
     /// What is left of machines: processes that have to do with this directory, mounts below it, open instances.
     fn remains(&self) -> Vec<String> {
         let here = self.path().display().to_string();
-        let server = self.server.id().to_string();
+        let server = self.server.pid().to_string();
         let mut remains: Vec<String> = fs::read_dir("/proc")
             .expect("/proc")
             .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
@@ -109,7 +101,8 @@ impl Site {
             .collect();
         let mounts = fs::read_to_string("/proc/self/mounts").expect("mounts");
         remains.extend(mounts.lines().filter(|line| line.contains(&here)).map(str::to_owned));
-        let listed = self.sh_ok("for m in eco eco-minimal; do vm-snapshot list $m; done");
+        let listed =
+            self.sh_ok("for m in $(jq -r '.machines[].name' machines.json); do vm-snapshot list $m; done");
         remains
             .extend(listed.lines().filter(|line| line.contains("\"kind\":\"instance\"")).map(str::to_owned));
         remains
@@ -122,9 +115,10 @@ fn setting(name: &str) -> Option<String> {
 
 impl Drop for Site {
     fn drop(&mut self) {
-        let _ = self.server.kill();
-        let _ = self.server.wait();
-        sh("vm-snapshot -q prune; vm-snapshot -q delete eco; vm-snapshot -q delete eco-minimal", self.path());
+        sh(
+            "vm-snapshot -q prune; for m in $(jq -r '.machines[].name' machines.json); do vm-snapshot -q delete $m; done",
+            self.path(),
+        );
     }
 }
 
@@ -190,6 +184,7 @@ fn every_sample_package_gets_its_verdict() {
     raco_installs_from_the_archive_and_the_built_catalog(&site);
     a_site_of_built_packages_has_their_documents(&site);
     built_forms_for_every_machine(&site);
+    the_fallback_platform_comes_last(&site);
     a_smaller_selection_leaves_nothing_of_the_others(&site);
     assert_eq!(site.remains(), Vec::<String>::new());
 }
@@ -245,6 +240,20 @@ fn built_forms_for_every_machine(site: &Site) {
          racket -e '(require passes) (double 21)'",
     );
     assert_eq!(kinds, "pass\ttrue\nlinklet\n(\"8.7\" #f\n42\n".replace("8.7", &version(site)));
+}
+
+/// What fails on the machine itself is tried on its fallback, and passes with a finding there; what passes is not tried there.
+fn the_fallback_platform_comes_last(site: &Site) {
+    site.sh_ok(&site.make("eco-last", "state"));
+    let told = site.sh_ok(
+        "pkg-run-one -q --machine eco-last --archive work/new/archive --out last --installed eco-last.installation.json \
+            needs-program | jq -r '.outcome, (.findings[] | .code + \": \" + .message)'
+         pkg-run-one -q --machine eco-last --archive work/new/archive --out last --installed eco-last.installation.json \
+            --try-anyway test-fails | jq -r '.outcome, [.findings[].code] == []'",
+    );
+    let [passed, finding, failed, none] = told.lines().collect::<Vec<_>>()[..] else { panic!("{told}") };
+    assert_eq!((passed, failed, none), ("pass", "test-fail", "true"), "{told}");
+    assert!(finding.starts_with("needs-fallback: passes only on the fallback machine: "), "{told}");
 }
 
 fn version(site: &Site) -> String {

@@ -1,43 +1,14 @@
 //! What README.md tells people to type, typed: its own lines, with the public catalog and the forge replaced by local ones
 //! that behave like them.
 
-use serde_json::Value;
 use std::fs;
-use std::path::Path;
-use std::process::{Child, Stdio};
-use tests::{command, require, root, sh, sh_ok};
+use tests::{require, root, sh, sh_ok};
 
 /// The code block that follows a heading, the first that starts as told.
 fn block(readme: &str, heading: &str, language: &str) -> String {
     let section = readme.split(&format!("\n## {heading}\n")).nth(1).expect(heading);
     let code = section.split(&format!("\n```{language}\n")).nth(1).expect(language);
     code.split("\n```").next().expect("it ends").to_owned()
-}
-
-/// Serves `site` until dropped.
-struct Served(Child, String);
-
-impl Served {
-    fn start(dir: &Path) -> Served {
-        let mut server = command("site-serve", dir)
-            .args(["-q", "--listen", "127.0.0.1:0", "site"])
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("site-serve runs");
-        let mut line = String::new();
-        let stdout = server.stdout.take().expect("piped");
-        std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut line).expect("a line");
-        let listening: Value = serde_json::from_str(&line).expect("JSON");
-        let url = listening["url"].as_str().expect("a URL").to_owned();
-        Served(server, url)
-    }
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 /// A package in a git repository, a branch in a fork of it that changes what it does, and a package that needs it.
@@ -76,8 +47,8 @@ fn what_the_readme_says_is_what_happens() {
     let scratch = tempfile::tempdir().expect("a temporary directory");
     let dir = scratch.path();
     fs::create_dir_all(dir.join("site/forge")).expect("a directory");
-    let served = Served::start(dir);
-    let url = &served.1;
+    let served = tests::Served::start(dir, "site");
+    let url = &served.url;
     sh_ok(&format!("URL={url}\n{LAY_OUT}"), dir);
     std::os::unix::fs::symlink(root().join("scripts"), dir.join("scripts")).expect("linked");
     let local = |text: &str| {

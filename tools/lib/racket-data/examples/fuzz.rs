@@ -4,7 +4,11 @@
 //! The promises: no panic, no hang; an error lies inside the text; what is read is written in a form that reads back
 //! equal and is written the same; a stream gives what a whole read gives, and so do its parts.
 
-use racket_data::{Hash, HashStream, Portion, StreamError, Value, read, read_all, read_module, write};
+#[path = "../tests/in_parts/mod.rs"]
+mod in_parts;
+
+use in_parts::in_parts;
+use racket_data::{Hash, HashStream, Value, read, read_all, read_module, write};
 use std::time::{Duration, Instant};
 
 /// Longer than this for a text of a few kilobytes is a hang.
@@ -125,23 +129,6 @@ fn check(text: &[u8]) -> bool {
 
 fn one_by_one(text: &[u8]) -> Vec<String> {
     HashStream::new(text).map(|item| format!("{item:?}")).collect()
-}
-
-fn in_parts(text: &[u8], size: usize) -> Vec<String> {
-    let (mut stream, mut items) = (HashStream::new(text), Vec::new());
-    while let Some(portion) = stream.next_part(size) {
-        match portion {
-            Ok(Portion::Item(item)) => items.push(format!("Ok({item:?})")),
-            Ok(Portion::Part(part)) => {
-                items.extend(part.items().map(|item| format!("{:?}", item.map_err(StreamError::Read))));
-            }
-            Err(error) => items.push(format!("Err({error:?})")),
-        }
-        if items.last().is_some_and(|last| last.starts_with("Err")) {
-            break;
-        }
-    }
-    items
 }
 
 fn change(text: &mut Vec<u8>, pool: &[Vec<u8>], random: &mut Random) {

@@ -1,8 +1,10 @@
 //! What must hold for every text and every value, tried on many.
 
+mod in_parts;
+
+use in_parts::in_parts;
 use racket_data::{
-    Hash, HashKind, HashStream, Limits, Portion, StreamError, Value, read, read_all, read_module,
-    read_within, write,
+    Hash, HashKind, HashStream, Limits, Value, read, read_all, read_module, read_within, write,
 };
 use std::io::Read;
 use std::time::{Duration, Instant};
@@ -173,24 +175,6 @@ fn a_stream_tells_the_place_of_an_error() {
 /// What the iterator gives, errors included.
 fn one_by_one(source: impl Read) -> Vec<String> {
     HashStream::new(source).map(|item| format!("{item:?}")).collect()
-}
-
-/// The same, read part by part.
-fn in_parts(source: impl Read, size_bytes: usize) -> Vec<String> {
-    let (mut stream, mut items) = (HashStream::new(source), Vec::new());
-    while let Some(portion) = stream.next_part(size_bytes) {
-        match portion {
-            Ok(Portion::Item(item)) => items.push(format!("Ok({item:?})")),
-            Ok(Portion::Part(part)) => {
-                items.extend(part.items().map(|item| format!("{:?}", item.map_err(StreamError::Read))));
-            }
-            Err(error) => items.push(format!("Err({error:?})")),
-        }
-        if items.last().is_some_and(|last| last.starts_with("Err")) {
-            break;
-        }
-    }
-    items
 }
 
 #[test]

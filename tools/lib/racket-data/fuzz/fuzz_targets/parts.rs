@@ -3,26 +3,17 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use racket_data::{HashStream, Portion, StreamError, read};
+use racket_data::{HashStream, read};
+
+#[path = "../../tests/in_parts/mod.rs"]
+mod in_parts;
+use in_parts::in_parts;
 
 fuzz_target!(|input: &[u8]| {
     let Some((size, rest)) = input.split_first() else { return };
     let text = [b"#hash(", rest].concat();
     let one_by_one: Vec<String> = HashStream::new(text.as_slice()).map(|item| format!("{item:?}")).collect();
-    let (mut stream, mut in_parts) = (HashStream::new(text.as_slice()), Vec::new());
-    while let Some(portion) = stream.next_part(usize::from(*size)) {
-        match portion {
-            Ok(Portion::Item(item)) => in_parts.push(format!("Ok({item:?})")),
-            Ok(Portion::Part(part)) => {
-                in_parts.extend(part.items().map(|item| format!("{:?}", item.map_err(StreamError::Read))));
-            }
-            Err(error) => in_parts.push(format!("Err({error:?})")),
-        }
-        if in_parts.last().is_some_and(|last| last.starts_with("Err")) {
-            break;
-        }
-    }
-    assert_eq!(in_parts, one_by_one);
+    assert_eq!(in_parts(text.as_slice(), usize::from(*size)), one_by_one);
     // copies (`#0=`, `#9(x)`) are counted for all of a text when it is read whole, and it goes one level deeper
     let copies = text.windows(2).any(|pair| pair[0] == b'#' && pair[1].is_ascii_digit());
     let whole = read(&text);
