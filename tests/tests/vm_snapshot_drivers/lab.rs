@@ -1,6 +1,7 @@
 //! A directory with a machines document and a state of its own, and what a test starts for it.
 
 use serde_json::Value;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output};
 use std::time::{Duration, Instant};
@@ -39,6 +40,8 @@ pub struct Lab {
     pub services: Vec<Service>,
     pub dir: tempfile::TempDir,
     pub env: Vec<(&'static str, String)>,
+    /// The ordinary user that vm-snapshot runs as; None: whoever runs the test.
+    pub user: Option<u32>,
     /// Instances that were opened, whose traces are looked for.
     opened: std::sync::Mutex<Vec<String>>,
     /// A script of the host that prints what else is left.
@@ -54,6 +57,7 @@ impl Lab {
             services: Vec::new(),
             dir,
             env: Vec::new(),
+            user: None,
             opened: std::sync::Mutex::default(),
             leftovers: String::new(),
         }
@@ -63,10 +67,37 @@ impl Lab {
         self.dir.path().canonicalize().expect("it is there")
     }
 
+    /// vm-snapshot as a test of this lab runs it: the checkout may be out of bounds for an ordinary user.
+    pub fn program(&self) -> PathBuf {
+        if self.user.is_some() { self.path().join("vm-snapshot") } else { tests::program("vm-snapshot") }
+    }
+
     pub fn command(&self, args: &[&str]) -> Command {
-        let mut command = tests::command(tests::program("vm-snapshot"), &self.path());
-        command.envs(self.env.iter().map(|(key, value)| (key, value))).args(args);
+        let mut command = tests::command(self.program(), &self.path());
+        self.dress(&mut command);
+        command.args(args);
         command
+    }
+
+    /// Has a command run with the environment of this lab, as its user.
+    pub fn dress(&self, command: &mut Command) {
+        command.envs(self.env.iter().map(|(key, value)| (key, value)));
+        if let Some(user) = self.user {
+            command.uid(user).gid(user);
+        }
+    }
+
+    /// From now on all is done by an ordinary user, to whom the directory belongs.
+    pub fn become_user(&mut self, user: u32) {
+        std::fs::copy(tests::program("vm-snapshot"), self.path().join("vm-snapshot")).expect("a copy");
+        self.user = Some(user);
+        tests::sh_ok(&format!("chmod 755 .; chown -R {user}:{user} ."), &self.path());
+        let path = format!(
+            "{}:{}:/usr/sbin:/sbin",
+            self.path().display(),
+            std::env::var("PATH").unwrap_or_default()
+        );
+        self.env.push(("PATH", path));
     }
 
     pub fn run(&self, args: &[&str]) -> Output {
@@ -126,7 +157,7 @@ impl Lab {
         left.extend(mounts.lines().filter(|line| line.contains(&here)).map(|line| format!("mount {line}")));
         if !self.leftovers.is_empty() {
             let mut shell = tests::command("sh", &self.path());
-            shell.envs(self.env.iter().map(|(key, value)| (key, value)));
+            self.dress(&mut shell);
             let output = shell.arg("-c").arg(&self.leftovers).output().expect("sh runs");
             left.extend(String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned));
         }

@@ -5,6 +5,7 @@
 mod command;
 mod docker;
 mod lab;
+mod libvirt;
 mod qemu;
 mod sandbox;
 mod ssh;

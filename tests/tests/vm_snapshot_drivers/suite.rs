@@ -182,15 +182,11 @@ impl<'a> Suite<'a> {
         // the argv prefix works as it is, from any directory
         let prefix: Vec<&str> =
             testbed["exec"].as_array().expect("exec").iter().filter_map(Value::as_str).collect();
-        let output = std::process::Command::new(prefix[0])
-            .args(&prefix[1..])
-            .args(["sh", "-c", "pwd"])
-            .current_dir("/")
-            .env_clear()
-            .envs(self.lab.env.iter().map(|(key, value)| (key, value)))
-            .env("PATH", tests::path_variable())
-            .output()
-            .expect("exec runs");
+        let mut command = std::process::Command::new(prefix[0]);
+        command.args(&prefix[1..]).args(["sh", "-c", "pwd"]).current_dir("/").env_clear();
+        command.env("PATH", tests::path_variable());
+        self.lab.dress(&mut command);
+        let output = command.output().expect("exec runs");
         assert_eq!(String::from_utf8_lossy(&output.stdout), format!("{}\n", dir(testbed)));
     }
 

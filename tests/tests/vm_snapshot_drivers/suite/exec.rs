@@ -250,7 +250,7 @@ impl Suite<'_> {
             "({keys}) | timeout 120 script -qefc 'stty rows 33 cols 77; vm-snapshot shell {id}' /dev/null"
         );
         let mut shell = tests::command("sh", &self.lab.path());
-        shell.envs(self.lab.env.iter().map(|(key, value)| (key, value)));
+        self.lab.dress(&mut shell);
         let output = shell.arg("-c").arg(script).output().expect("sh runs");
         let said = String::from_utf8_lossy(&output.stdout);
         for text in [&format!("\n{}\r", work_dir.trim_end()), "terminal-42", "33 77", "after-2"] {

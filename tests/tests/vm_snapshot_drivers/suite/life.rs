@@ -62,8 +62,8 @@ impl Suite<'_> {
     fn owned(&self, options: &str, then: &str) {
         let script = format!("\"$0\" open {} {options} > opened.json; {then}; :", self.machine);
         let mut shell = tests::command("sh", &self.lab.path());
-        shell.envs(self.lab.env.iter().map(|(key, value)| (key, value)));
-        shell.arg("-c").arg(script).arg(tests::program("vm-snapshot")).status().expect("sh runs");
+        self.lab.dress(&mut shell);
+        shell.arg("-c").arg(script).arg(self.lab.program()).status().expect("sh runs");
         let text = std::fs::read(self.lab.path().join("opened.json")).expect("a testbed");
         self.lab.note(&id(&serde_json::from_slice(&text).expect("a testbed")));
     }

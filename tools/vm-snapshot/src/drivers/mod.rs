@@ -4,6 +4,7 @@
 pub mod command;
 pub mod docker;
 pub mod guest;
+pub mod libvirt;
 pub mod local;
 pub mod qemu;
 mod relay;
@@ -25,12 +26,13 @@ use std::process::Command;
 use std::time::Duration;
 
 /// All drivers, in the order in which they are listed.
-pub const DRIVERS: [&dyn Driver; 8] = [
+pub const DRIVERS: [&dyn Driver; 9] = [
     &sandbox::Sandbox,
     &qemu::Qemu,
     &uml::Uml,
     &docker::Docker,
     &virtualbox::VirtualBox,
+    &libvirt::Libvirt,
     &ssh::Ssh,
     &local::Local,
     &command::Command,

@@ -11,7 +11,6 @@ use super::vm::{self, Vm, boot, disk};
 use super::{Driver, Request, Running, check_settings};
 use crate::process::before_exec;
 use crate::state::store::Seat;
-use contract::machines::Network;
 use contract::testbed::Usage;
 use edge::{Context, Exit, Failure, Result};
 use rustix::process::Signal;
@@ -22,12 +21,11 @@ use std::io;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-mod accel;
 mod memory;
 mod monitor;
 mod plan;
 
-use accel::Accel;
+use super::vm::accel::{self, Accel};
 use disk::memory;
 use plan::{qemu_args, ram};
 
@@ -147,10 +145,10 @@ impl Driver for Qemu {
             let note = fs::read_to_string(memory.with_file_name("accel")).unwrap_or_default();
             // a memory holds the state of a processor that only its own accelerator has
             accel = Accel::from_name(&note).unwrap_or(accel);
-            disk::check_size(seat, &memory)?;
+            disk::check_size(seat, &memory, &disk::size(seat))?;
         }
         let base = disk::base(seat).ok_or_else(|| Failure::bug("no image"))?;
-        disk::make_over(&base, &seat.dir.join(disk::DISK))?;
+        disk::make_over(&base, "qcow2", &seat.dir.join(disk::DISK))?;
         let (mut child, port) = self.begin(seat, accel)?;
         let target = boot::target(seat, port);
         for mount in &seat.instance.mounts {
@@ -194,14 +192,7 @@ impl Driver for Qemu {
     }
 
     fn capabilities(&self, seat: &Seat) -> Vec<String> {
-        let mut has = vec!["fresh", "kill-tree", "exec-options", "usage", "snapshot", "root", "limits-cpu"];
-        if seat.instance.machine.network == Network::None {
-            has.push("no-network");
-        }
-        if seat.instance.machine.memory_mb > 0 {
-            has.push("limits-memory");
-        }
-        has.into_iter().map(str::to_owned).collect()
+        vm::capabilities(seat)
     }
 
     fn work_dir(&self, seat: &Seat) -> String {

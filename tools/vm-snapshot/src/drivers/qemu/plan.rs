@@ -1,7 +1,7 @@
 //! What a virtual machine is started with, as data: the whole command line.
 
-use super::accel::Accel;
 use crate::drivers::setting;
+use crate::drivers::vm::accel::Accel;
 use crate::drivers::vm::boot::netdev;
 use crate::drivers::vm::disk::{memory, memory_mb};
 use crate::drivers::vm::file;

@@ -42,15 +42,14 @@ pub fn size(seat: &Seat) -> String {
 }
 
 /// Refuses a size that the memory of the snapshot does not fit.
-pub fn check_size(seat: &Seat, memory: &Path) -> Result<()> {
+pub fn check_size(seat: &Seat, memory: &Path, size: &str) -> Result<()> {
     let taken = fs::read_to_string(memory.with_file_name("size")).unwrap_or_default();
-    if taken == size(seat) {
+    if taken == size {
         return Ok(());
     }
     Err(Failure::usage(format!(
-        "cannot open machine \"{}\" with {}: the memory of its snapshot was taken with {taken}",
-        seat.instance.machine.name,
-        size(seat)
+        "cannot open machine \"{}\" with {size}: the memory of its snapshot was taken with {taken}",
+        seat.instance.machine.name
     )))
 }
 
@@ -63,13 +62,13 @@ pub fn note_own(seat: &Seat) -> Result<()> {
     Ok(())
 }
 
-/// Makes a copy-on-write disk over another, unless it is there.
-pub fn make_over(base: &Path, disk: &Path) -> Result<()> {
+/// Makes a copy-on-write disk over another of that format, unless it is there.
+pub fn make_over(base: &Path, format: &str, disk: &Path) -> Result<()> {
     if disk.exists() {
         return Ok(());
     }
     let made = Command::new("qemu-img")
-        .args(["create", "-q", "-f", "qcow2", "-F", "qcow2", "-b"])
+        .args(["create", "-q", "-f", "qcow2", "-F", format, "-b"])
         .arg(base)
         .arg(disk)
         .stdin(Stdio::null())

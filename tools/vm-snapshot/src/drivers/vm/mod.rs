@@ -1,9 +1,11 @@
 //! What drivers share that make a virtual machine out of files of this host and reach it by ssh: these files, who is in the
 //! machine, and the way to it.
 //!
+//! - `accel`: whether KVM can be trusted here
 //! - `boot`: from a machine that just began to run to one that takes commands
 //! - `disk`: copy-on-write disks, and what a snapshot holds beside them
 
+pub mod accel;
 pub mod boot;
 pub mod disk;
 
@@ -11,6 +13,7 @@ use super::guest::{self, Channel};
 use super::ssh::Target;
 use super::{Driver, Request, setting};
 use crate::state::store::Seat;
+use contract::machines::Network;
 use edge::{Failure, Result};
 use std::ffi::OsString;
 use std::fs;
@@ -102,6 +105,15 @@ fn as_root(seat: &Seat, script: &str) -> String {
         "root" => script.to_owned(),
         _ => format!("exec sudo -n sh -c '{}'", script.replace('\'', "'\\''")),
     }
+}
+
+/// [`Driver::capabilities`] of a whole machine on a disk of its own.
+pub fn capabilities(seat: &Seat) -> Vec<String> {
+    let machine = &seat.instance.machine;
+    let mut has = vec!["fresh", "kill-tree", "exec-options", "usage", "snapshot", "root", "limits-cpu"];
+    has.extend((machine.network == Network::None).then_some("no-network"));
+    has.extend((machine.memory_mb > 0).then_some("limits-memory"));
+    has.into_iter().map(str::to_owned).collect()
 }
 
 /// Directory inside where commands start.

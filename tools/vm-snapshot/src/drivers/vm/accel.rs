@@ -2,8 +2,8 @@
 //! hang at an instruction that nobody emulates, while qemu reports that it runs. So the kernel itself is asked: started with
 //! an initial file system whose only program prints a line. The answer is remembered until the host or the kernel changes.
 
+use super::file;
 use crate::drivers::setting;
-use crate::drivers::vm::file;
 use crate::process::before_exec;
 use crate::state::store::Seat;
 use edge::{Failure, Result, say};
@@ -20,7 +20,7 @@ use std::time::Duration;
 
 /// What runs the instructions of a machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Accel {
+pub enum Accel {
     Kvm,
     /// Emulated, which works everywhere.
     Tcg,
@@ -28,14 +28,14 @@ pub(super) enum Accel {
 
 impl Accel {
     /// As qemu names it.
-    pub(super) fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Accel::Kvm => "kvm",
             Accel::Tcg => "tcg",
         }
     }
 
-    pub(super) fn from_name(name: &str) -> Option<Accel> {
+    pub fn from_name(name: &str) -> Option<Accel> {
         [Accel::Kvm, Accel::Tcg].into_iter().find(|accel| accel.name() == name)
     }
 }
@@ -45,7 +45,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const MARKER: &str = "vm-snapshot: alive";
 
 /// The accelerator for a machine: the one of the setting `accel`, else KVM if it is proved, else emulation.
-pub(super) fn choose(seat: &Seat) -> Result<Accel> {
+pub fn choose(seat: &Seat) -> Result<Accel> {
     match setting(seat, "accel") {
         None => Ok(if kvm_works(seat) { Accel::Kvm } else { Accel::Tcg }),
         Some("kvm") if !kvm_works(seat) => Err(Failure::unavailable(format!(
