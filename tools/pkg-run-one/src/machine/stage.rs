@@ -15,8 +15,9 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-/// How long output is waited for when the process of a stage is gone and something it left behind holds it open.
-const LINGER_S: f64 = 2.0;
+/// How long output is waited for when the process of a stage is gone and something it left behind holds it open; and how
+/// long such a one may go on printing.
+const LINGER_S: (f64, f64) = (2.0, 60.0);
 /// A look at the counters serves for this long.
 const FRESH_S: f64 = 0.05;
 
@@ -111,10 +112,15 @@ pub fn run(order: Order) -> StageSeen {
     let mut follow = Follow::new(seen, opened, limits);
     let mut exited: Option<(f64, ExitStatus)> = None;
     let mut ended = false;
+    let mut heard_s = 0.0;
     loop {
         crate::machine::stop::park_if_stopping();
         match pieces.recv_timeout(follow.pause()) {
-            Ok(piece) => follow.take(piece),
+            Ok(piece) => {
+                follow.take(piece);
+                // to ask for the counters at each mark may take long, and what was printed before waits meanwhile
+                heard_s = follow.now_s();
+            }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => {
                 ended = true;
@@ -125,7 +131,8 @@ pub fn run(order: Order) -> StageSeen {
         }
         match exited {
             Some((since_s, status)) => {
-                if ended || follow.now_s() - since_s > LINGER_S {
+                let now_s = follow.now_s();
+                if ended || now_s - heard_s.max(since_s) > LINGER_S.0 || now_s - since_s > LINGER_S.1 {
                     return follow.settle(stage, status);
                 }
             }
