@@ -29,7 +29,7 @@ fn ssh() {
             "for k in key other host; do ssh-keygen -q -t ed25519 -N '' -f $k; done; mkdir -p /run/sshd
              echo \"[127.0.0.1]:{port} $(cut -d' ' -f1,2 host.pub)\" > known
              printf '%s\\n' 'Port {port}' 'ListenAddress 127.0.0.1' \"HostKey $PWD/host\" \"AuthorizedKeysFile $PWD/key.pub\" \
-                'StrictModes no' 'PidFile none' 'UsePAM no' 'PasswordAuthentication no' > config"
+                'StrictModes no' 'PidFile none' 'UsePAM no' 'PasswordAuthentication no' 'MaxSessions 100' > config"
         ),
         &path,
     );

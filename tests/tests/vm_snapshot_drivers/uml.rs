@@ -36,4 +36,77 @@ fn uml() {
         assert!(said.contains(text), "{said}");
     }
     suite::run(&lab, "vm", Pace::Native);
+
+    // a snapshot without what was written last is none
+    let testbed = lab.open(&["vm"]);
+    let id = testbed["id"].as_str().expect("an id");
+    let deaf =
+        "for p in /proc/[0-9]*; do [ \"$(readlink $p/exe)\" != /usr/sbin/sshd ] || kill -9 ${p#/proc/}; done";
+    lab.run(&["exec", id, "--user", "root", "--", "sh", "-c", deaf]);
+    let taken = lab.run(&["take", id, "half"]);
+    let said = String::from_utf8_lossy(&taken.stderr).into_owned();
+    assert_eq!(taken.status.code(), Some(75), "{said}");
+    assert!(said.contains("cannot be brought to its disk"), "{said}");
+    assert!(lab.run(&["close", id]).status.success());
+    assert_eq!(lab.run(&["list", "vm"]).stdout, b"");
+}
+
+#[test]
+fn an_ordinary_user_has_uml_too() {
+    if missing("an_ordinary_user_has_uml_too", &["linux.uml", "ssh", "sshd", "ldd", "setpriv", "unshare"]) {
+        return;
+    }
+    let Some(image) = image() else { return };
+    let lab = Lab::new(
+        r#"{"name":"vm","driver":"uml","image":"base.raw","identity":"key","known_hosts":"known_hosts","memory_mb":256,"disk_mb":400}"#,
+    );
+    // ssh knows nobody who is not in the list of users, and the checkout may be out of bounds for one who is
+    tests::sh_ok(
+        &format!(
+            "cp --sparse=always {0}/base.raw {0}/key {0}/known_hosts {1} .; chmod 755 .; chown -R nobody .",
+            image.canonicalize().expect("an image").display(),
+            tests::program("vm-snapshot").display()
+        ),
+        &lab.path(),
+    );
+    let user = |wrapper: &[&str], args: &[&str]| {
+        let mut command = tests::command("setpriv", &lab.path());
+        command.args(["--reuid=nobody", "--regid=nogroup", "--clear-groups"]).args(wrapper);
+        command.arg("./vm-snapshot").args(args).output().expect("setpriv runs")
+    };
+    let ok = |args: &[&str]| {
+        let output = user(&[], args);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "vm-snapshot {args:?}: {stderr}");
+        String::from_utf8(output.stdout).expect("UTF-8")
+    };
+    let owner = std::process::id().to_string();
+    let open = |more: &[&str]| {
+        let testbed: serde_json::Value =
+            serde_json::from_str(&ok(&[&["open", "vm", "--owner", &owner], more].concat()))
+                .expect("a testbed");
+        testbed["id"].as_str().expect("an id").to_owned()
+    };
+    let id = open(&[]);
+    let script = "id -u; touch /etc/x || echo no; echo kept > f";
+    assert_eq!(ok(&["exec", &id, "--", "sh", "-c", script]), "4242\nno\n");
+    assert_eq!(ok(&["exec", &id, "--user", "root", "--", "sh", "-c", "echo > /etc/x; id -u"]), "0\n");
+    ok(&["take", &id, "one"]);
+    ok(&["close", &id]);
+    let id = open(&["--snapshot", "one"]);
+    assert_eq!(ok(&["exec", &id, "cat", "f", "/etc/x"]), "kept\n\n");
+    ok(&["close", &id]);
+    ok(&["delete", "vm"]);
+    // where the host does not let a user have a machine, that is said, and how it would
+    for (prelude, cause, hint) in [
+        ("echo 0 >/proc/sys/user/max_user_namespaces", "namespaces of its own", "max_user_namespaces"),
+        ("mount -t tmpfs none /dev/net", "a network of its own", "/dev/net/tun"),
+    ] {
+        let script = format!("{prelude} && exec \"$@\"");
+        let output = user(&["unshare", "-Urm", "sh", "-c", &script, "sh"], &["open", "vm"]);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(69), "{said}");
+        assert!(said.contains(cause) && said.contains(hint), "{said}");
+    }
+    assert_eq!(lab.left(), Vec::<String>::new());
 }

@@ -47,6 +47,9 @@ pub trait Channel {
     }
 }
 
+/// The control group inside that the commands of the ordinary user are in, where a driver makes one.
+pub const GROUP: &str = "/sys/fs/cgroup/user";
+
 /// Marks the processes of one command.
 const TAG: &str = "VM_SNAPSHOT_EXEC";
 
@@ -287,13 +290,18 @@ pub fn ask(channel: &dyn Channel, seat: &Seat, script: &str) -> Option<String> {
 
 /// Whether a machine with a kernel of its own answers, and what that kernel counted.
 pub fn measure(channel: &dyn Channel, seat: &Seat, usage: &mut contract::testbed::Usage) {
-    let script = "grep '^oom_kill ' /proc/vmstat; grep '^Ip: ' /proc/net/snmp | tail -n 1 | cut -d' ' -f13; df -P / | tail -n 1";
-    let said = ask(channel, seat, script).unwrap_or_default();
-    let mut lines = said.lines();
+    let script = format!(
+        "grep '^oom_kill ' /proc/vmstat; echo ip $(grep '^Ip: ' /proc/net/snmp | tail -n 1 | cut -d' ' -f13)\n\
+         {{ read -r key count <{GROUP}/pids.events; }} 2>/dev/null && echo $key $count; df -P / | tail -n 1"
+    );
+    let said = ask(channel, seat, &script).unwrap_or_default();
+    let count = |name: &str| said.lines().find_map(|line| line.strip_prefix(name)?.parse::<u64>().ok());
     usage.alive = !said.is_empty();
-    usage.memory_kills = lines.next().and_then(|line| line.strip_prefix("oom_kill ")?.parse().ok());
-    usage.network_refusals = lines.next().and_then(|count| count.parse().ok());
-    let free_kb = lines.next().and_then(|line| line.split_ascii_whitespace().nth(3)?.parse::<u64>().ok());
+    usage.memory_kills = count("oom_kill ");
+    usage.network_refusals = count("ip ");
+    usage.process_refusals = count("max ");
+    let last = said.lines().next_back();
+    let free_kb = last.and_then(|line| line.split_ascii_whitespace().nth(3)?.parse::<u64>().ok());
     usage.disk_full = free_kb.map(|free_kb| free_kb < 256);
 }
 

@@ -82,8 +82,11 @@ pub trait Driver: Sync {
         false
     }
 
-    /// Writes what the instance still holds in memory to its disk: asked before it is ended for a snapshot.
-    fn flush(&self, _seat: &Seat) {}
+    /// Writes what the instance still holds in memory to its disk: asked before it is ended for a snapshot, which is not
+    /// taken if that fails.
+    fn flush(&self, _seat: &Seat) -> Result<()> {
+        Ok(())
+    }
 
     /// A script that, run as root inside, prints what of the host can be reached and should not.
     fn escape(&self) -> Option<&'static str> {

@@ -249,7 +249,10 @@ pub fn take(store: &Store, id: &str, name: &str, replace: bool) -> Result<Snapsh
         )
         .hint("--replace takes the name from it"));
     }
-    driver.flush(&seat);
+    driver.flush(&seat).map_err(|mut failure| {
+        failure.message = format!("cannot take a snapshot of \"{id}\": {}", failure.message);
+        failure
+    })?;
     let lock = if driver.freezes_alive() {
         None
     } else {

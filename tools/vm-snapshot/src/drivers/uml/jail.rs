@@ -16,12 +16,34 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
+/// How the message of a jail that cannot be made begins; the cause follows.
+const CANNOT: &str = "cannot make the jail: ";
+/// Where a host does not let us, and what a person can do.
+const ADVICE: [(&str, &str); 2] = [
+    (
+        "namespaces of its own",
+        "user namespaces must be allowed: see /proc/sys/user/max_user_namespaces and, on Ubuntu, \
+         kernel.apparmor_restrict_unprivileged_userns; in a container, its seccomp profile",
+    ),
+    (
+        "a network of its own",
+        "it needs ip (iproute2) and /dev/net/tun (modprobe tun; in a container --device /dev/net/tun), open to its user",
+    ),
+];
+
+/// Why the host refused a jail, from the console of its machine, and advice; None: it did not.
+pub(super) fn refusal(console: &str) -> Option<(&str, &'static str)> {
+    let cause = console.lines().find_map(|line| Some(line.split_once(CANNOT)?.1))?;
+    let (_, advice) = ADVICE.iter().find(|(step, _)| cause.starts_with(step))?;
+    Some((cause, advice))
+}
+
 /// The role `internal-jail DIR`: stdin is the serial line, stdout the console. It ends when the machine does.
 pub fn role(args: &[OsString]) -> ExitCode {
     match args.first().map(Path::new).ok_or_else(|| io::Error::other("no directory")).and_then(run) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            edge::say::failure(&edge::Failure::unavailable(format!("cannot make the jail: {error}")));
+            edge::say::failure(&edge::Failure::unavailable(format!("{CANNOT}{error}")));
             ExitCode::FAILURE
         }
     }
@@ -56,14 +78,19 @@ fn run(dir: &Path) -> io::Result<()> {
 /// Whoever this is becomes root of a user namespace, without any right outside it.
 fn isolate() -> io::Result<()> {
     let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-    unshare(UnshareFlags::NEWUSER)?;
-    fs::write("/proc/self/setgroups", "deny")?;
-    fs::write("/proc/self/uid_map", format!("0 {uid} 1"))?;
-    fs::write("/proc/self/gid_map", format!("0 {gid} 1"))?;
-    unshare(UnshareFlags::NEWNS | UnshareFlags::NEWNET | UnshareFlags::NEWIPC | UnshareFlags::NEWUTS)?;
-    network().map_err(|error| io::Error::new(error.kind(), format!("network of its own: {error}")))?;
+    let told = |step: &str, error: io::Error| io::Error::new(error.kind(), format!("{step}: {error}"));
+    let namespaces = || {
+        unshare(UnshareFlags::NEWUSER)?;
+        fs::write("/proc/self/setgroups", "deny")?;
+        fs::write("/proc/self/uid_map", format!("0 {uid} 1"))?;
+        fs::write("/proc/self/gid_map", format!("0 {gid} 1"))?;
+        unshare(UnshareFlags::NEWNS | UnshareFlags::NEWNET | UnshareFlags::NEWIPC | UnshareFlags::NEWUTS)?;
+        Ok(())
+    };
+    namespaces().map_err(|error| told(ADVICE[0].0, error))?;
+    network().map_err(|error| told(ADVICE[1].0, error))?;
     // last: the first child from now on is process 1
-    unshare(UnshareFlags::NEWPID)
+    unshare(UnshareFlags::NEWPID).map_err(|error| told(ADVICE[0].0, error))
 }
 
 /// Makes the other end of the machine's network, in a network namespace with nothing else in it.
@@ -74,12 +101,16 @@ fn network() -> io::Result<()> {
     let path = std::env::var("PATH").unwrap_or_default();
     let mut ip = ip.env("PATH", format!("{path}:/usr/sbin:/sbin")).spawn()?;
     if let Some(mut input) = ip.stdin.take() {
-        input.write_all(plan::NETWORK.as_bytes())?;
+        // one that ended at once says why
+        let _ = input.write_all(plan::NETWORK.as_bytes());
     }
     let output = ip.wait_with_output()?;
     match output.status.success() {
         true => Ok(()),
-        false => Err(io::Error::other(String::from_utf8_lossy(&output.stderr).trim().to_owned())),
+        // not which line of ours it was
+        false => Err(io::Error::other(
+            String::from_utf8_lossy(&output.stderr).lines().next().unwrap_or_default().to_owned(),
+        )),
     }
 }
 
@@ -118,4 +149,20 @@ fn process_1(seat: &Seat, about: &About, lifeline: &OwnedFd) -> io::Result<()> {
     }
     let _ = child.try_wait();
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_host_refuses_is_told_with_advice() {
+        let (cause, advice) =
+            refusal("x\nvm-snapshot: cannot make the jail: namespaces of its own: No space left on device (os error 28)\n")
+                .unwrap();
+        assert_eq!(cause, "namespaces of its own: No space left on device (os error 28)");
+        assert!(advice.contains("max_user_namespaces"));
+        assert_eq!(refusal("vm-snapshot: cannot make the jail: Tmpfs: no memory\n"), None);
+        assert_eq!(refusal("Kernel panic\n"), None);
+    }
 }

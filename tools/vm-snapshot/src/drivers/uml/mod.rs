@@ -9,7 +9,7 @@
 
 use super::guest::{self, Channel};
 use super::ssh::Target;
-use super::vm::{self, Vm, file, user};
+use super::vm::{self, Vm, file};
 use super::{Driver, Request, Running, check_settings, setting_number};
 use crate::instance::owner::Owner;
 use crate::process::before_exec;
@@ -19,6 +19,7 @@ use contract::testbed::Usage;
 use edge::{Context, Exit, Failure, Result};
 use rustix::process::{Pid, Signal};
 use serde_json::json;
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
@@ -105,7 +106,7 @@ impl Uml {
         wait_until_ready(&mut line, child, until)
             .context(Exit::TryAgain, || "it does not boot".to_owned())?;
         let target = plan::target(seat);
-        let script = format!("mkdir -p {0} && chown {1} {0} && echo up", vm::WORK_DIR, user(seat));
+        let script = format!("cd {} && echo up", vm::WORK_DIR);
         let mut said = String::new();
         for _ in 0..CONNECT_TRIES {
             said = match target.connect(&script, &seat.dir.join("ssh.log"))? {
@@ -128,7 +129,15 @@ fn prepare(seat: &Seat) -> io::Result<()> {
     let kernel = kernel(seat).unwrap_or_default();
     let about = json!({"kernel": kernel, "libraries": libraries(&kernel), "cpu": usage::idlest_cpu(seat)});
     fs::write(seat.dir.join("host.json"), about.to_string())?;
-    fs::write(seat.dir.join("boot/init"), plan::init(seat))
+    for (name, text) in
+        [("init", plan::init(seat)), ("fstab", plan::mounts(seat)), ("network", plan::network())]
+    {
+        fs::write(seat.dir.join("boot").join(name), text)?;
+    }
+    // of a snapshot that was taken meanwhile
+    let own = plan::own_disk(seat);
+    let others = fs::read_dir(seat.dir.join("disk"))?.flatten().map(|entry| entry.path());
+    others.filter(|path| *path != own).try_for_each(fs::remove_file)
 }
 
 /// Ends the jail with all in it, and waits until it has.
@@ -144,6 +153,14 @@ fn end(seat: &Seat, child: &mut Child) {
 impl Vm for Uml {
     fn target(&self, seat: &Seat) -> Target {
         plan::target(seat)
+    }
+
+    fn limited(&self, seat: &Seat) -> Vec<OsString> {
+        let script = format!("echo 0 >{}/cgroup.procs; exec \"$@\"", guest::GROUP);
+        match seat.instance.machine.processes {
+            0 => Vec::new(),
+            _ => ["sh", "-c", &script, "sh"].map(OsString::from).to_vec(),
+        }
     }
 }
 
@@ -188,6 +205,11 @@ impl Driver for Uml {
             failure.message = format!("cannot open machine \"{name}\": {}", failure.message);
             let console = fs::read(seat.dir.join("console")).unwrap_or_default();
             let console = String::from_utf8_lossy(&console).into_owned();
+            if let Some((cause, advice)) = jail::refusal(&console) {
+                return Err(
+                    Failure::unavailable(format!("cannot open machine \"{name}\": {cause}")).hint(advice)
+                );
+            }
             // without the stack of a kernel that gave up
             let lines: Vec<&str> = console.lines().filter(|line| !line.starts_with(' ')).collect();
             return Err(failure.detail("console", lines[lines.len().saturating_sub(8)..].join("\n")));
@@ -195,8 +217,10 @@ impl Driver for Uml {
         let watch = usage::init(seat).and_then(|init| init.watch());
         let held = seat.clone();
         let over = move || {
-            if held.instance.persistent {
-                Uml.flush(&held);
+            if held.instance.persistent
+                && let Err(failure) = Uml.flush(&held)
+            {
+                edge::say::failure(&failure);
             }
             end(&held, &mut child);
             plan::target(&held).disconnect();
@@ -243,8 +267,9 @@ impl Driver for Uml {
         Some(&Uml)
     }
 
-    fn flush(&self, seat: &Seat) {
-        let _ = guest::ask(self, seat, plan::SETTLE);
+    fn flush(&self, seat: &Seat) -> Result<()> {
+        let settled = guest::ask(self, seat, plan::SETTLE).map(|_| ());
+        settled.ok_or_else(|| Failure::try_again("what was written in it cannot be brought to its disk"))
     }
 
     fn escape(&self) -> Option<&'static str> {
@@ -254,14 +279,11 @@ impl Driver for Uml {
     /// A whole disk again, because a copy-on-write disk stands on a whole one only: any number can be opened from it.
     fn freeze(&self, seat: &Seat, layer: &Path) -> Result<()> {
         let new = layer.with_extension("new");
-        let own = seat.dir.join("disk/cow");
         let base = plan::base(seat).ok_or_else(|| Failure::bug("no image"))?;
         let merge = || {
             fs::create_dir(&new)?;
-            cow::merge(&base, &own, &new.join("disk.raw"))?;
-            fs::rename(&new, layer)?;
-            // from now on the instance stands on the layer
-            fs::remove_file(&own)
+            cow::merge(&base, &plan::own_disk(seat), &new.join("disk.raw"))?;
+            fs::rename(&new, layer)
         };
         merge().map_err(|error| {
             remove_tree(&new);

@@ -1,11 +1,12 @@
 //! What a user-mode Linux is started with, as data: its jail, its command line, its process 1 and the way to it.
 
+use super::super::guest::GROUP;
 use super::super::sandbox::Step;
 use super::super::ssh::{self, Target};
-use super::super::vm::{file, login};
+use super::super::vm::{self, file, login};
 use crate::state::store::Seat;
 use serde::{Deserialize, Serialize};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 
@@ -23,14 +24,14 @@ pub(super) const NETWORK: &str =
 /// shared, the files the kernel was started from, and its own disk.
 pub(super) const ESCAPE: &str = r#"mkdir -p /run/escape && mount -n -t hostfs -o /../../.. none /run/escape && cd /run/escape || exit 0
 for f in * .[!.]*; do case $f in base | boot | dev | disk | kernel | lib* | share | tmp | usr | '*' | '.[!.]*') ;; *) echo "$f" ;; esac; done
-for f in base/* dev/* lib*/* usr/* usr/lib*/* boot/*; do case ${f##*/} in base.raw | null | net | tun | init | x86_64-linux-gnu | lib* | ld-* | '*') ;;
+for f in base/* dev/* lib*/* usr/* usr/lib*/* boot/*; do case ${f##*/} in base.raw | null | net | tun | init | fstab | network | x86_64-linux-gnu | lib* | ld-* | '*') ;;
 base | boot | dev | disk | kernel | share | tmp | usr) ;; *) echo "$f" ;; esac; done
-for f in base/base.raw kernel boot/init lib*/*/* share/*/new; do (echo x >>"$f") 2>/dev/null && echo "can write $f"; done
+for f in base/base.raw kernel boot/* lib*/*/* share/*/new; do (echo x >>"$f") 2>/dev/null && echo "can write $f"; done
 cd /; umount /run/escape"#;
 
 /// Run as root before the kernel is killed: all that was written is on the disk then, and its file system is whole.
 pub(super) const SETTLE: &str = "sync; [ -e /proc/sysrq-trigger ] || exit 0; echo u >/proc/sysrq-trigger; i=0; \
-                                 while [ $i -lt 100 ] && grep -q ' / ext4 rw' /proc/mounts; do sleep 0.05; i=$((i+1)); done";
+    until grep -q ' / ext4 rw' /proc/mounts; [ $? = 1 ]; do [ $i -lt 600 ] || exit 1; sleep 0.05; i=$((i+1)); done";
 
 /// What the keeper found out about the host.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -53,6 +54,13 @@ pub(super) fn base(seat: &Seat) -> Option<PathBuf> {
         Some(layer) => Some(layer.join("disk.raw")),
         None => file(seat, "image"),
     }
+}
+
+/// What an instance wrote. It is called after what it stands on, so that one that stands on a new snapshot begins anew, at
+/// whatever moment a snapshot was interrupted.
+pub(super) fn own_disk(seat: &Seat) -> PathBuf {
+    let base = seat.instance.layers.first().and_then(|layer| layer.file_name());
+    seat.dir.join("disk").join(base.unwrap_or(OsStr::new("cow")))
 }
 
 /// The whole file system of the jail, in order. What is a file of the host is bound over an empty file.
@@ -93,15 +101,20 @@ pub(super) fn jail(seat: &Seat, about: &About) -> Vec<Step> {
 /// The command line in the jail. The serial line is stdin, the console stdout. Commands do not go over the line: user-mode
 /// Linux 6.1 never listens again to a line that was too fast for it once.
 pub(super) fn argv(seat: &Seat) -> Vec<OsString> {
+    let disk = own_disk(seat);
+    let disk = disk.file_name().unwrap_or_default().to_string_lossy();
     [
         &format!("mem={}M", memory_mb(seat)),
         "umid=vm",
         "uml_dir=/tmp/",
         // a base in the root directory itself is not found
-        "ubd0=/disk/cow,/base/base.raw",
+        &format!("ubd0=/disk/{disk},/base/base.raw"),
         "root=/dev/ubda",
         "rw",
         "quiet",
+        // most of the time of a boot: 256 terminals of an old kind, and a race between ways to reckon a RAID
+        "pty.legacy_count=0",
+        "initcall_blacklist=raid6_select_algo",
         "con=null",
         "con0=null,fd:1",
         "vec0:transport=tap,ifname=tap0,depth=64,gro=1",
@@ -117,18 +130,28 @@ pub(super) fn argv(seat: &Seat) -> Vec<OsString> {
     .to_vec()
 }
 
+/// What process 1 mounts, as fstab(5) has it.
+pub(super) fn mounts(seat: &Seat) -> String {
+    let mut table =
+        "proc /proc proc defaults\nsys /sys sysfs defaults\ndevpts /dev/pts devpts mode=620,ptmxmode=666\n\
+                     shm /dev/shm tmpfs mode=1777\nrun /run tmpfs mode=755\n"
+            .to_owned();
+    for mount in &seat.instance.mounts {
+        table.push_str(&format!("none {} hostfs ro,/share/{}\n", mount.guest, mount.name));
+    }
+    table
+}
+
+/// Its end of the network of two: commands for ip(8).
+pub(super) fn network() -> String {
+    format!("link set lo up\naddress add {}/24 dev vec0\nlink set vec0 up\n", ADDRESS.ip())
+}
+
 /// Process 1: makes the file system whole, keeps the limits that are its own, and says on the serial line when it listens.
+/// To start a program takes long in there, so it starts few.
 pub(super) fn init(seat: &Seat) -> String {
     let machine = &seat.instance.machine;
-    let shares: String = seat
-        .instance
-        .mounts
-        .iter()
-        .map(|mount| {
-            let at = &mount.guest;
-            format!("mkdir -p {at} && mount -n -t hostfs -o ro,/share/{} none {at}\n", mount.name)
-        })
-        .collect();
+    let points: String = seat.instance.mounts.iter().map(|mount| format!(" {}", mount.guest)).collect();
     // a file that takes all the room beyond the limit: reserved, not written
     let room = match machine.disk_mb {
         0 => String::new(),
@@ -138,36 +161,35 @@ pub(super) fn init(seat: &Seat) -> String {
             limit_kb = limit_mb << 10
         ),
     };
-    // process 1 and ssh are root's and do not count
+    // process 1 and ssh are root's and do not count; a group counts what it refuses, too
     let processes = match machine.processes {
         0 => String::new(),
-        limit => format!("ulimit -p {limit} 2>/dev/null || ulimit -u {limit}\n"),
+        limit => format!(
+            "{{ mount -n -t cgroup2 none /sys/fs/cgroup && echo +pids >/sys/fs/cgroup/cgroup.subtree_control &&\n\
+             mkdir {GROUP} && echo {limit} >{GROUP}/pids.max; }} || ulimit -p {limit} 2>/dev/null || ulimit -u {limit}\n"
+        ),
     };
     format!(
         "export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n\
-         mount -n -t proc proc /proc\n\
-         mount -n -t sysfs sys /sys\n\
-         mount -n -t devtmpfs dev /dev 2>/dev/null\n\
-         mkdir -p /dev/pts /dev/shm\n\
-         mount -n -t devpts -o mode=620,ptmxmode=666 devpts /dev/pts\n\
-         mount -n -t tmpfs -o mode=1777 shm /dev/shm\n\
-         mount -n -t tmpfs -o mode=755 run /run\n\
-         mkdir -p /run/sshd /run/lock\n\
-         hostname vm\n\
-         ip link set lo up\n\
-         ip address add {} dev vec0\n\
-         ip link set vec0 up\n\
          umask 022\n\
-         rm -f /.room\n\
-         {room}{shares}\
+         [ -e /dev/ubda ] || mount -n -t devtmpfs dev /dev\n\
+         mkdir -p /dev/pts /dev/shm{points}\n\
+         mount -n -a -T /mnt/fstab || while read -r what where type options; do\n\
+         mount -n -t $type -o $options $what $where; done </mnt/fstab\n\
+         mkdir -p /run/sshd /run/lock\n\
+         echo vm >/proc/sys/kernel/hostname\n\
+         ip -batch /mnt/network || while read -r words; do ip $words; done </mnt/network\n\
+         [ ! -e /.room ] || rm -f /.room\n\
+         {room}\
+         [ -d {work} ] || {{ mkdir {work} && chown {user} {work} || rmdir {work}; }}\n\
          [ ! -x /sbin/vm-services ] || /sbin/vm-services\n\
          {processes}\
          cd /\n\
-         /usr/sbin/sshd -e\n\
-         printf '{}\\n' >/dev/ttyS0\n\
+         /usr/sbin/sshd -e -r -o MaxSessions=1000 -o MaxStartups=1000\n\
+         printf '{READY}\\n' >/dev/ttyS0\n\
          while :; do sleep 1000000 & wait; done\n",
-        format_args!("{}/24", ADDRESS.ip()),
-        READY
+        work = vm::WORK_DIR,
+        user = vm::user(seat),
     )
 }
 
@@ -232,6 +254,15 @@ mod tests {
     }
 
     #[test]
+    fn what_was_written_belongs_to_what_it_was_written_over() {
+        let mut seat = seat();
+        assert_eq!(own_disk(&seat), Path::new("/state/instances/m-1/disk/new"));
+        assert!(argv(&seat).contains(&"ubd0=/disk/new,/base/base.raw".into()));
+        seat.instance.layers.clear();
+        assert!(argv(&seat).contains(&"ubd0=/disk/cow,/base/base.raw".into()));
+    }
+
+    #[test]
     fn the_machine_reaches_its_jail_only() {
         let args: Vec<String> = argv(&seat()).iter().map(|arg| arg.display().to_string()).collect();
         assert!(args.contains(&"mem=512M".to_owned()) && args.contains(&"ssl0=fd:0".to_owned()));
@@ -239,19 +270,21 @@ mod tests {
             args.iter().filter(|arg| arg.starts_with("eth") || arg.starts_with("vec")).collect();
         assert_eq!(devices, ["vec0:transport=tap,ifname=tap0,depth=64,gro=1"]);
         let init = init(&seat());
-        assert!(init.contains("ip address add 10.0.2.15/24 dev vec0\n") && !init.contains("route"), "{init}");
+        assert!(!format!("{init}{}", network()).contains("route"), "{init}");
+        assert!(network().contains("address add 10.0.2.15/24 dev vec0\n"));
     }
 
     #[test]
     fn process_1_mounts_what_is_shared_and_keeps_limits() {
         let init = init(&seat());
         for line in [
-            "mkdir -p /share/a && mount -n -t hostfs -o ro,/share/a none /share/a\n",
-            "ulimit -p 50 2>/dev/null || ulimit -u 50\n",
+            "mkdir -p /dev/pts /dev/shm /share/a\n",
+            "mkdir /sys/fs/cgroup/user && echo 50 >/sys/fs/cgroup/user/pids.max; } || ulimit -p 50 2>/dev/null || ulimit -u 50\n",
             "fallocate -l $((($4 - 102400) * 1024)) /.room\n",
             "printf 'vm-snapshot: ready\\n' >/dev/ttyS0\n",
         ] {
             assert!(init.contains(line), "{line:?} is not in {init}");
         }
+        assert!(mounts(&seat()).ends_with("\nnone /share/a hostfs ro,/share/a\n"));
     }
 }

@@ -1,12 +1,16 @@
 //! What a user-mode Linux has used, as the host and as its own kernel see it; and which processor is for a new one.
 
-use super::plan::About;
+use super::plan::{self, About};
 use crate::instance::owner::Owner;
 use crate::state::store::{Seat, Store};
 use contract::testbed::Usage;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+
+/// What the kernel says when it kills a process that has more pieces of memory than the host lets a process have
+/// (vm.max_map_count): some 256 MB, where each page is a piece.
+const NO_MAPS: &str = "ran out of memory on the host side";
 
 /// Process 1 of the jail, as the host numbers it.
 pub(super) fn init(seat: &Seat) -> Option<Owner> {
@@ -43,13 +47,20 @@ fn choose(allowed: &[usize], busy: &[usize], seed: usize) -> usize {
 /// What the host gave: the time of all processes in the jail, the memory that was ever touched, the written disk.
 pub(super) fn outside(seat: &Seat, usage: &mut Usage) {
     let mb = |bytes: u64| (bytes as f64 / 10485.76).round() / 100.0;
-    usage.disk_mb = fs::metadata(seat.dir.join("disk/cow")).ok().map(|meta| mb(meta.blocks() * 512));
+    usage.disk_mb = fs::metadata(plan::own_disk(seat)).ok().map(|meta| mb(meta.blocks() * 512));
+    let console = fs::read(seat.dir.join("console")).unwrap_or_default();
+    usage.memory_kills = usage.memory_kills.map(|kills| kills + killed_for_maps(&console));
     let Some(init) = init(seat) else { return };
     // the memory of the machine is a file in the jail that never shrinks
     let root = PathBuf::from(format!("/proc/{}/root", init.pid));
     usage.peak_memory_mb =
         rustix::fs::statvfs(&root).ok().map(|stat| mb((stat.f_blocks - stat.f_bfree) * stat.f_frsize));
     usage.cpu_s = cpu_ticks(init.pid).map(|ticks| ticks as f64 / ticks_a_second());
+}
+
+/// How many processes the kernel killed because the host did not let them have more memory, from its console.
+fn killed_for_maps(console: &[u8]) -> u64 {
+    String::from_utf8_lossy(console).matches(NO_MAPS).count() as u64
 }
 
 fn ticks_a_second() -> f64 {
@@ -73,6 +84,14 @@ fn cpu_ticks(pid: i32) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_the_host_does_not_let_a_process_have_is_memory() {
+        let console =
+            b"syscall 9 failed\nUML ran out of memory on the host side! This can happen due to a memory \
+            limitation or vm.max_map_count has been reached.\nFailed to flush page\n";
+        assert_eq!((killed_for_maps(console), killed_for_maps(b"mmapper_init\n")), (1, 0));
+    }
 
     #[test]
     fn machines_are_spread_over_the_processors_that_are_allowed() {

@@ -28,11 +28,18 @@ pub const WORK_DIR: &str = "/work";
 pub trait Vm: Driver {
     /// The way to an instance.
     fn target(&self, seat: &Seat) -> Target;
+
+    /// Words before every command of the ordinary user, which make it keep a limit; they run as whom ssh lets in.
+    fn limited(&self, _seat: &Seat) -> Vec<OsString> {
+        Vec::new()
+    }
 }
 
 impl<D: Vm> Channel for D {
     fn command(&self, seat: &Seat, argv: &[OsString], name: Option<&str>, tty: bool) -> Command {
-        let mut words = become_user(seat, name.unwrap_or_else(|| user(seat)));
+        let name = name.unwrap_or_else(|| user(seat));
+        let mut words = if name == "root" { Vec::new() } else { self.limited(seat) };
+        words.extend(become_user(seat, name));
         words.extend(argv.iter().cloned());
         self.target(seat).command(&words, tty)
     }
