@@ -28,14 +28,9 @@ impl Site {
         // an ordinary user's machine must be told what of the host's files is the user's own inside
         let own = "[\"/usr/share/racket\", \"/usr/lib/racket\", \"/usr/bin\"]";
         if let Some(kind) = setting("ECOSYSTEM_MACHINE") {
-            let engine =
-                setting("DOCKER_HOST").map(|host| format!("export DOCKER_HOST={host}\n")).unwrap_or_default();
-            fs::write(work.join("engine"), format!("#!/bin/sh\n{engine}exec docker \"$@\"\n"))
-                .expect("a program");
-            sh_ok("chmod +x engine", work);
             let document = fs::read_to_string(eco.join(format!("machines-{kind}.json"))).expect("a document");
             let image = setting("DOWNSTREAM_IMAGE").unwrap_or_default();
-            let document = document.replace("@IMAGE@", &image).replace("@DIR@", &work.display().to_string());
+            let document = document.replace("@IMAGE@", &image);
             fs::write(work.join("machines.json"), document).expect("a document");
         } else {
             sh_ok(
@@ -61,7 +56,7 @@ impl Site {
     }
 
     fn sh_ok(&self, script: &str) -> String {
-        sh_ok(script, self.path())
+        sh_ok(&with_engine(script), self.path())
     }
 
     /// `make` on the fragment, from the directory of the site.
@@ -70,13 +65,14 @@ impl Site {
         let keep = fs::read_to_string(eco.join("keep")).expect("readable");
         let own = format!("limits-{}.json", setting("ECOSYSTEM_MACHINE").unwrap_or_default());
         let limits = Some(own.as_str()).filter(|own| eco.join(own).exists()).unwrap_or("limits.json");
-        format!(
+        let make = format!(
             "make -k -j2 -f {fragment} CATALOG=cat MACHINES=machines.json MACHINE={machine} KEEP={keep} \
              SETUP={eco}/setup.sh LIMITS={eco}/{limits} {settings}",
             fragment = root().join("scripts/downstream.mk").display(),
             keep = keep.trim(),
             eco = eco.display(),
-        )
+        );
+        with_engine(&make)
     }
 
     /// What is left of machines: processes that have to do with this directory, mounts below it, open instances.
@@ -109,16 +105,22 @@ impl Site {
     }
 }
 
+/// A script with what a container engine of one's own is told by.
+fn with_engine(script: &str) -> String {
+    let told = ["DOCKER_HOST", "CONTAINERS_CONF", "CONTAINERS_STORAGE_CONF"]
+        .iter()
+        .filter_map(|name| Some(format!("export {name}='{}'\n", setting(name)?)));
+    told.chain([script.to_owned()]).collect()
+}
+
 fn setting(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 impl Drop for Site {
     fn drop(&mut self) {
-        sh(
-            "vm-snapshot -q prune; for m in $(jq -r '.machines[].name' machines.json); do vm-snapshot -q delete $m; done",
-            self.path(),
-        );
+        let end = "vm-snapshot -q prune; for m in $(jq -r '.machines[].name' machines.json); do vm-snapshot -q delete $m; done";
+        sh(&with_engine(end), self.path());
     }
 }
 

@@ -12,8 +12,8 @@ use std::sync::mpsc::{self, Receiver};
 
 /// The last words of the wrapper: mark and status `$s` on both streams. Between the command and its engine are two pipes
 /// of 64 KiB and two buffers of 32 KiB.
-pub const TELL: &str = r#"e() { printf '\001%s\002%s\003%262144s' "$t" "$s" ''; }
-e; e >&2
+pub const TELL: &str = r#"e() { printf '\001%s\002%s\003' "$t" "$s"; }
+e; e >&2; printf %262144s; printf %262144s >&2
 "#;
 
 /// What became of the streams of a command.

@@ -3,6 +3,8 @@
 //! Settings: `image` (what the bare machine is), `engine` (`docker` by default; `podman`, or a path), `user` (whom commands
 //! run as; default `racket` if the image has that user, else the image's own).
 
+mod api;
+mod engine;
 mod plan;
 mod usage;
 
@@ -12,12 +14,11 @@ use super::{Driver, Request, Running, Tick, check_settings, setting};
 use crate::state::store::Seat;
 use contract::machines::Network;
 use contract::testbed::Usage;
-use edge::{Exit, Failure, Result};
+use edge::{Failure, Result};
 use std::ffi::OsString;
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use plan::{Keeping, LABEL, container, create_args, texts};
@@ -25,10 +26,6 @@ use plan::{Keeping, LABEL, container, create_args, texts};
 pub struct Docker;
 
 const WORK_DIR: &str = "/work";
-
-fn engine(seat: &Seat) -> &str {
-    setting(seat, "engine").unwrap_or("docker")
-}
 
 /// The image that an instance starts from: that of its snapshot, or of the machine.
 fn image(seat: &Seat) -> Result<String> {
@@ -45,101 +42,34 @@ fn image(seat: &Seat) -> Result<String> {
 /// Makes the container, with a disk limit as good as it can be had.
 fn create(seat: &Seat, what: &str) -> Result<Keeping> {
     let image = image(seat)?;
-    let make = |keeping| must(seat, what, &create_args(seat, &image, keeping));
+    let make = |keeping| engine::must(seat, what, &create_args(seat, &image, keeping));
     if seat.instance.machine.disk_mb == 0 {
         return make(Keeping::None).map(|_| Keeping::None);
     }
-    match make(Keeping::Engine) {
-        Ok(_) => Ok(Keeping::Engine),
-        // whatever it was, the other try tells
-        Err(_) => make(Keeping::Watched).map(|_| Keeping::Watched),
+    if !engine::has_no_quota(seat, &image) && make(Keeping::Engine).is_ok() {
+        return Ok(Keeping::Engine);
     }
-}
-
-/// Starts the container and waits until its process 1 says who the user is and where at home.
-fn begin(seat: &Seat, what: &str) -> Result<(String, String)> {
-    let cannot = |error: std::io::Error| Failure::try_again(format!("cannot {what}: {error}"));
-    let mut child = Command::new(engine(seat))
-        .args(["start", "--attach", &container(seat)])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(cannot)?;
-    let mut said = String::new();
-    if let Some(stdout) = child.stdout.take() {
-        let _ = BufReader::new(stdout.take(4096)).read_line(&mut said);
-    }
-    // the client is no longer needed; the container stays
-    let _ = child.kill();
-    let output = child.wait_with_output().map_err(cannot)?;
-    let mut words = said.trim_end().splitn(3, ' ');
-    match (words.next(), words.next(), words.next()) {
-        (Some("up"), Some(user), home) => Ok((user.to_owned(), home.unwrap_or("/").to_owned())),
-        _ => {
-            let complaint = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-            Err(if complaint.is_empty() {
-                Failure::try_again(format!("cannot {what}: its image cannot run sh"))
-            } else {
-                explain(what, engine(seat), &complaint)
-            })
-        }
-    }
+    // whatever it was, the other try tells
+    make(Keeping::Watched).map(|_| Keeping::Watched)
 }
 
 /// Looks now and then at what was written, and kills everything inside when it is too much. None: it cannot be seen.
 fn watch_disk(seat: &Seat) -> Option<Tick> {
-    let shown = texts(&["inspect", "--format={{.GraphDriver.Data.UpperDir}}", &container(seat)]);
-    let output = run(seat, &shown).ok()?;
-    let upper = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
+    let upper = PathBuf::from(engine::shown(seat, false)?["GraphDriver"]["Data"]["UpperDir"].as_str()?);
     fs::read_dir(&upper).ok()?;
     let (seat, limit_bytes) = (seat.clone(), seat.instance.machine.disk_mb << 20);
     let action = move || {
         let (over, next) = look_at_disk(&upper, limit_bytes);
         if over {
             let _ = fs::write(seat.dir.join("disk-full"), "");
-            let _ = run(&seat, &texts(&["exec", "--user=0", &container(&seat), "sh", "-c", "kill -9 -1"]));
+            let _ = engine::run(
+                &seat,
+                &texts(&["exec", "--user=0", &container(&seat), "sh", "-c", "kill -9 -1"]),
+            );
         }
         next
     };
     Some(Tick { every: Duration::from_millis(250), action: Box::new(action) })
-}
-
-fn run(seat: &Seat, args: &[String]) -> std::io::Result<Output> {
-    Command::new(engine(seat)).args(args).stdin(Stdio::null()).output()
-}
-
-/// Runs the engine; what it says on stderr is the cause of a failure, sorted by what a person can do.
-fn must(seat: &Seat, what: &str, args: &[String]) -> Result<String> {
-    let engine = engine(seat);
-    let output = run(seat, args).map_err(|error| {
-        Failure::unavailable(format!("cannot {what}: cannot run \"{engine}\": {error}"))
-            .hint("install docker.io or podman, or name the program with the setting \"engine\"")
-    })?;
-    if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned());
-    }
-    let said = String::from_utf8_lossy(&output.stderr);
-    Err(explain(what, engine, said.trim()))
-}
-
-fn explain(what: &str, engine: &str, said: &str) -> Failure {
-    let has = |text: &str| said.contains(text);
-    let cause = said.lines().next_back().unwrap_or_default();
-    let failure = |exit| Failure::new(exit, format!("cannot {what}: {cause}"));
-    if has("Cannot connect to the Docker daemon") || has("permission denied while trying to connect") {
-        failure(Exit::Unavailable)
-            .hint(format!("start the {engine} service, or join the group that may use its socket"))
-    } else if has("No such image")
-        || has("Unable to find image")
-        || has("image not known")
-        || has("pull access denied")
-    {
-        failure(Exit::Unavailable)
-            .hint(format!("\"{engine} import FILE.tar NAME\" makes an image of a root tree"))
-    } else {
-        failure(Exit::TryAgain)
-    }
 }
 
 fn disk_is_limited(seat: &Seat) -> bool {
@@ -148,7 +78,7 @@ fn disk_is_limited(seat: &Seat) -> bool {
 
 impl Channel for Docker {
     fn command(&self, seat: &Seat, argv: &[OsString], user: Option<&str>, tty: bool) -> Command {
-        let mut command = Command::new(engine(seat));
+        let mut command = Command::new(engine::program(seat));
         command.args(["exec", "--interactive"]);
         if tty {
             command.arg("--tty");
@@ -160,9 +90,7 @@ impl Channel for Docker {
     }
 
     fn answers(&self, seat: &Seat) -> bool {
-        let name = container(seat);
-        run(seat, &texts(&["inspect", "--format={{.State.Running}}", &name]))
-            .is_ok_and(|output| output.stdout.starts_with(b"true"))
+        engine::shown(seat, false).is_some_and(|shown| shown["State"]["Running"] == true)
     }
 
     fn own_codes(&self) -> &'static [i32] {
@@ -187,42 +115,33 @@ impl Driver for Docker {
     fn identify(&self, seat: &Seat) -> Result<String> {
         check_settings(seat, &["image", "engine", "user"])?;
         let image = guest::needed(seat, "image")?;
-        must(
-            seat,
-            &format!("find image \"{image}\""),
-            &texts(&["image", "inspect", "--format={{.Id}}", image]),
-        )
+        engine::image_id(seat, image)
     }
 
     fn image_made(&self, seat: &Seat) -> Option<jiff::Timestamp> {
-        let output =
-            run(seat, &texts(&["image", "inspect", "--format={{json .Created}}", setting(seat, "image")?]))
-                .ok()?;
+        let output = engine::run(
+            seat,
+            &texts(&["image", "inspect", "--format={{json .Created}}", setting(seat, "image")?]),
+        )
+        .ok()?;
         serde_json::from_slice::<String>(&output.stdout).ok()?.parse().ok()
     }
 
     fn start(&self, seat: &Seat) -> Result<Running> {
         let what = format!("open machine \"{}\"", seat.instance.machine.name);
-        let name = container(seat);
         // of a container that is there already it cannot be told
         let mut keeping = if seat.instance.machine.disk_mb > 0 { Keeping::Watched } else { Keeping::None };
-        if !(seat.instance.persistent
-            && run(seat, &texts(&["inspect", &name])).is_ok_and(|o| o.status.success()))
-        {
+        if !(seat.instance.persistent && engine::shown(seat, false).is_some()) {
             keeping = create(seat, &what)?;
         }
-        let (user, home) = begin(seat, &what)?;
+        let (user, home) = engine::begin(seat, &what)?;
         let tick = if keeping == Keeping::Watched { watch_disk(seat) } else { None };
         if keeping == Keeping::Watched && tick.is_none() {
             keeping = Keeping::None;
         }
         let held = seat.clone();
         let end = move || {
-            let verb: &[&str] =
-                if held.instance.persistent { &["kill"] } else { &["rm", "--force", "--volumes"] };
-            let mut args = texts(verb);
-            args.push(container(&held));
-            if run(&held, &args).is_ok_and(|output| output.status.success()) {
+            if engine::put_away(&held, held.instance.persistent) {
                 // nothing to reap: the engine need not be asked again
                 let _ = fs::remove_file(held.dir.join("running.json"));
             }
@@ -236,15 +155,11 @@ impl Driver for Docker {
     }
 
     fn reap(&self, seat: &Seat) {
-        let verb: &[&str] =
-            if seat.instance.persistent { &["kill"] } else { &["rm", "--force", "--volumes"] };
-        let mut args = texts(verb);
-        args.push(container(seat));
-        let _ = run(seat, &args);
+        engine::put_away(seat, seat.instance.persistent);
     }
 
     fn discard(&self, seat: &Seat) {
-        let _ = run(seat, &texts(&["rm", "--force", "--volumes", &container(seat)]));
+        engine::put_away(seat, false);
     }
 
     fn enter(&self, seat: &Seat, request: &Request) -> Result<Command> {
@@ -257,13 +172,10 @@ impl Driver for Docker {
     }
 
     fn usage(&self, seat: &Seat, usage: &mut Usage) {
-        let shown =
-            texts(&["inspect", "--format={{.State.Running}} {{.State.Pid}} {{.Id}}", &container(seat)]);
-        let said = run(seat, &shown).map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
-        let said = said.unwrap_or_default();
-        let mut words = said.split_ascii_whitespace();
-        usage.alive = words.next() == Some("true");
-        let (pid, id) = (words.next().and_then(|pid| pid.parse().ok()), words.next());
+        let shown = engine::shown(seat, true).unwrap_or_default();
+        usage.alive = shown["State"]["Running"] == true;
+        let pid = shown["State"]["Pid"].as_i64().and_then(|pid| i32::try_from(pid).ok());
+        let id = shown["Id"].as_str();
         // from outside where the container is on this host: asking inside uses its processor and is never idle
         match pid.zip(id).and_then(|(pid, id)| Some((pid, Groups::of_process(pid, id)?))) {
             Some((pid, groups)) => {
@@ -282,13 +194,7 @@ impl Driver for Docker {
             usage.disk_full =
                 Some(seat.dir.join("disk-full").exists() || free_kb.is_some_and(|free_kb| free_kb < 256));
         }
-        let size = ["inspect", "--size", "--format={{.SizeRw}}"];
-        let mut args = texts(&size);
-        args.push(container(seat));
-        usage.disk_mb = run(seat, &args)
-            .ok()
-            .and_then(|output| String::from_utf8_lossy(&output.stdout).trim().parse::<f64>().ok())
-            .map(|bytes| (bytes / 10485.76).round() / 100.0);
+        usage.disk_mb = shown["SizeRw"].as_f64().map(|bytes| (bytes / 10485.76).round() / 100.0);
     }
 
     fn capabilities(&self, seat: &Seat) -> Vec<String> {
@@ -328,10 +234,10 @@ impl Driver for Docker {
         let what = format!("take a snapshot of \"{}\"", seat.instance.id);
         let name = layer.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let label = format!("--change=LABEL {LABEL}={name}");
-        let id = must(seat, &what, &texts(&["commit", &label, &container(seat)]))?;
+        let id = engine::must(seat, &what, &texts(&["commit", &label, &container(seat)]))?;
         let keep = || {
             fs::create_dir(layer)?;
-            fs::write(layer.join("engine"), engine(seat))?;
+            fs::write(layer.join("engine"), engine::program(seat))?;
             fs::write(layer.join("image"), id)
         };
         keep().map_err(|error| Failure::cant_create(format!("cannot {what}: {error}")))
@@ -343,23 +249,5 @@ impl Driver for Docker {
         {
             let _ = Command::new(engine.trim()).args(["rmi", id.trim()]).stdin(Stdio::null()).output();
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn troubles_are_told_apart() {
-        let daemon =
-            explain("open", "docker", "Cannot connect to the Docker daemon at unix:///x. Is it running?");
-        assert_eq!(daemon.exit, Exit::Unavailable);
-        assert!(daemon.hint.is_some_and(|hint| hint.contains("service")));
-        assert_eq!(explain("open", "docker", "Error: No such image: nix").exit, Exit::Unavailable);
-        assert_eq!(
-            explain("open", "docker", "Error response from daemon: no space left").exit,
-            Exit::TryAgain
-        );
     }
 }

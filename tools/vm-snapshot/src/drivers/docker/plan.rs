@@ -5,11 +5,17 @@ use crate::state::store::Seat;
 use contract::machines::Network;
 
 /// Process 1 of a container: makes the work directory for the user that is its `$0` (or `racket`, or root), tells who that is
-/// and where at home, buries orphans, and goes on when all others are killed.
-pub(super) const PROCESS_1: &str = r#"u=$0; [ "$u" != '?' ] || { u=root; ! id racket >/dev/null 2>&1 || u=racket; }
+/// and where at home, buries orphans, and goes on when all others are killed. The shell reads the users itself: each program
+/// that it started would be waited for.
+pub(super) const PROCESS_1: &str = r#"u=$0; h=; k=; o=; r=
+while IFS=: read -r n x i g c d s || [ -n "$n" ]; do
+case $n in "$u") h=$d;; racket) r=1 k=$d;; root) o=$d;; esac
+done </etc/passwd
+if [ "$u" != '?' ]; then :; elif [ -n "$r" ]; then u=racket h=$k; else u=root h=$o; fi
+[ -n "$h" ] || h=$(getent passwd "$u" | cut -d: -f6)
 [ "$1" != none ] || { echo 'nameserver 192.0.2.1' >/etc/resolv.conf; } 2>/dev/null
 mkdir -p /work && chown "$u" /work; [ ! -x /sbin/vm-services ] || /sbin/vm-services
-echo "up $u $(getent passwd "$u" | cut -d: -f6)"; exec >/dev/null 2>&1
+echo "up $u $h"; exec >/dev/null 2>&1
 while :; do sleep 1000000 & wait; done"#;
 
 /// Label of everything that belongs to an instance.
