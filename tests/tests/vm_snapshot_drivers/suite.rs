@@ -27,12 +27,14 @@ pub struct Suite<'a> {
     machine: &'a str,
     pace: Pace,
     has: BTreeSet<String>,
+    /// Snapshot that instances are opened from, where the bare machine would only cost time.
+    from: Option<&'static str>,
 }
 
 /// The whole suite.
 pub fn run(lab: &Lab, machine: &str, pace: Pace) {
     let begun = Instant::now();
-    let suite = Suite::of(lab, machine, pace);
+    let mut suite = Suite::of(lab, machine, pace);
     let testbed = lab.open(&[machine]);
     let id = id(&testbed);
     suite.told_of(&testbed);
@@ -46,11 +48,19 @@ pub fn run(lab: &Lab, machine: &str, pace: Pace) {
     suite.copies(&id);
     suite.shell(&id);
     suite.usage(&id);
+    if pace == Pace::Emulated {
+        suite.from = Some("ready");
+        assert_eq!(suite.said(&id, "rm -rf ./* ./.[!.]*; ls -A"), "");
+        suite.ok(&["take", &id, "ready"]);
+    }
     suite.closing(&id);
     suite.side_by_side();
     suite.owners();
     suite.keeping();
     suite.killed_keepers();
+    if suite.from.take().is_some() {
+        suite.ok(&["delete", machine, "ready"]);
+    }
     suite.snapshots();
     suite.standing();
     if pace == Pace::Native {
@@ -94,7 +104,7 @@ impl<'a> Suite<'a> {
         assert!(listed.contains(&format!("\"name\":\"{machine}\"")), "{listed}");
         let has = created["capabilities"].as_array().expect("capabilities").iter();
         let has = has.map(|name| name.as_str().expect("a name").to_owned()).collect();
-        Suite { lab, machine, pace, has }
+        Suite { lab, machine, pace, has, from: None }
     }
 
     fn can(&self, capability: &str) -> bool {
@@ -114,8 +124,13 @@ impl<'a> Suite<'a> {
     }
 
     fn open(&self, more: &[&str]) -> String {
-        let args: Vec<&str> = std::iter::once(self.machine).chain(more.iter().copied()).collect();
-        id(&self.lab.open(&args))
+        id(&self.lab.open(&[&self.start()[..], more].concat()))
+    }
+
+    /// What to tell `open`.
+    fn start(&self) -> Vec<&str> {
+        let from = self.from.iter().flat_map(|name| ["--snapshot", name]);
+        std::iter::once(self.machine).chain(from).collect()
     }
 
     fn close(&self, id: &str) {

@@ -27,7 +27,8 @@ impl Suite<'_> {
     pub(super) fn side_by_side(&self) {
         let opening: Vec<Child> = (0..self.pool())
             .map(|_| {
-                let mut open = self.lab.command(&["open", self.machine]);
+                let mut open = self.lab.command(&["open"]);
+                open.args(self.start());
                 open.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().expect("open")
             })
             .collect();
@@ -44,8 +45,10 @@ impl Suite<'_> {
             // no two see each other's files
             assert_eq!(self.said(id, "ls -A; echo x > only-mine"), "", "{}", self.machine);
         }
-        self.refused(&["open", self.machine, "--wait-s", "0"], 75, "of its pool are open");
-        let mut open = self.lab.command(&["open", self.machine]);
+        let no_wait = [&["open", "--wait-s", "0"], &self.start()[..]].concat();
+        self.refused(&no_wait, 75, "of its pool are open");
+        let mut open = self.lab.command(&["open"]);
+        open.args(self.start());
         let waiting = open.stdout(Stdio::piped()).spawn().expect("open");
         self.close(&ids[0]);
         let output = waiting.wait_with_output().expect("open");
@@ -60,7 +63,7 @@ impl Suite<'_> {
 
     /// A shell that opens an instance, does `then`, and ends.
     fn owned(&self, options: &str, then: &str) {
-        let script = format!("\"$0\" open {} {options} > opened.json; {then}; :", self.machine);
+        let script = format!("\"$0\" open {} {options} > opened.json; {then}; :", self.start().join(" "));
         let mut shell = tests::command("sh", &self.lab.path());
         self.lab.dress(&mut shell);
         shell.arg("-c").arg(script).arg(self.lab.program()).status().expect("sh runs");
