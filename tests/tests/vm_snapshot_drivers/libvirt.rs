@@ -195,5 +195,9 @@ fn libvirt_clones_a_domain_and_its_memory() {
     assert!(lab.run(&["prune"]).status.success());
     assert_eq!(lab.left(), [".cache/libvirt/qemu/log/base.log"]);
     assert_eq!(tests::sh_ok("cksum base.qcow2", &lab.path()), image);
+    // the snapshot knows its machine without the domain, but not another disk
     virsh_ok(&lab, "undefine base");
+    tests::sh_ok("touch base.qcow2", &lab.path());
+    let changed = lab.run(&["open", "clone", "--snapshot", "warm"]);
+    refused(&changed, 69, &["the disk that snapshot \"warm\" stands on was changed", "anew"]);
 }

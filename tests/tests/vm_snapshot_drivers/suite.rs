@@ -226,6 +226,8 @@ impl<'a> Suite<'a> {
             ("no-network", "network is cut"),
             ("fresh", "fresh"),
             ("snapshot", "the snapshot is untouched"),
+            ("snapshot", "the clock is right"),
+            ("snapshot", "random numbers are fresh"),
             ("limits-memory", "memory limit"),
         ];
         let wanted = always

@@ -42,6 +42,8 @@ struct Test<'a> {
 const SMALL_MEMORY_MB: u64 = 128;
 const SMALL_DISK_MB: u64 = 32;
 const FEW_PROCESSES: u64 = 24;
+/// How far the clock inside may be from that of the host, in seconds.
+const CLOCK_S: i64 = 2;
 
 pub fn selftest(store: &Store, loaded: &Loaded, machine: &str, options: &Open) -> Result<Done> {
     let share = std::env::temp_dir().join(format!("vm-snapshot-selftest-{}", std::process::id()));
@@ -270,14 +272,35 @@ impl Test<'_> {
         self.sh("the snapshot has the write", &seat, "cat marker; echo changed > marker", |said| {
             said == "marked\n"
         })?;
+        let random = self.random(&seat)?;
         open::close(self.store, &seat.instance.id)?;
         let (seat, _alive) = self.open("open from the snapshot again", &options)?;
+        self.clock(&seat)?;
+        let begun = Instant::now();
+        let again = self.random(&seat)?;
+        self.told("random numbers are fresh", begun, random != again, &format!("{random:x?}, {again:x?}"))?;
         self.sh("the snapshot is untouched", &seat, "cat marker", |said| said == "marked\n")?;
         open::close(self.store, &seat.instance.id)?;
         open::close(self.store, id)?;
         let begun = Instant::now();
         crate::instance::standing::delete(self.store, Some(self.loaded), self.machine, Some(&name))?;
         self.told("delete", begun, true, &name)
+    }
+
+    /// What a machine that goes on with the memory of a snapshot would say again.
+    fn random(&self, seat: &Seat) -> Result<Vec<u8>> {
+        Ok(self.output(seat, &["head", "-c", "16", "/dev/urandom"], b"")?.stdout)
+    }
+
+    /// The clock inside says what that of the host does, also where it stood still in a snapshot.
+    fn clock(&mut self, seat: &Seat) -> Result<()> {
+        let begun = Instant::now();
+        let now = || jiff::Timestamp::now().as_second();
+        let earliest = now() - CLOCK_S;
+        let said = self.output(seat, &["date", "+%s"], b"")?.stdout;
+        let said = String::from_utf8_lossy(&said).trim().to_owned();
+        let right = said.parse().is_ok_and(|inside| (earliest..=now() + CLOCK_S).contains(&inside));
+        self.told("the clock is right", begun, right, &format!("{said} at {}", now()))
     }
 
     fn memory(&mut self) -> Result<()> {

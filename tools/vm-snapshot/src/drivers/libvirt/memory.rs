@@ -14,6 +14,8 @@ use std::process::Command;
 
 /// Name of the description that a machine was made by, in the directory of an instance and in a layer.
 pub const MACHINE: &str = "machine.xml";
+/// What the disks were that a machine stands on, in the directory of an instance and in a layer.
+pub const BASES: &str = "bases";
 /// Variables of the firmware, where it has any.
 pub const VARIABLES: &str = "variables";
 
@@ -39,7 +41,9 @@ fn write(seat: &Seat, virsh: &Virsh, uuid: &str, new: &Path, disks: &[Disk]) -> 
         say::detail(format!("{}; the snapshot has its disk only", failure.message));
         fs::remove_file(&memory).map_err(|error| cannot(&error))?;
     }
-    for name in disks.iter().map(Disk::file_name).chain([VARIABLES.to_owned(), MACHINE.to_owned()]) {
+    for name in
+        disks.iter().map(Disk::file_name).chain([VARIABLES, MACHINE, BASES, "size"].map(str::to_owned))
+    {
         let from = seat.dir.join(&name);
         if !from.exists() {
             continue;
@@ -49,8 +53,7 @@ fn write(seat: &Seat, virsh: &Virsh, uuid: &str, new: &Path, disks: &[Disk]) -> 
             return Err(Failure::cant_create(format!("cannot copy {name} into the snapshot")));
         }
     }
-    let size = fs::read(seat.dir.join("size")).map_err(|error| cannot(&error))?;
-    fs::write(new.join("size"), size).map_err(|error| cannot(&error))
+    Ok(())
 }
 
 /// Gives a domain that waits for it the memory of a snapshot, and lets it run.

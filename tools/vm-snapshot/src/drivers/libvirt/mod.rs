@@ -117,29 +117,61 @@ fn check_off(seat: &Seat) -> Result<()> {
         )))
 }
 
+/// What the disks are that a machine stands on: a text that changes when one of them does.
+fn bases(disks: &[Disk]) -> Result<String> {
+    vm::identity(disks.iter().map(|disk| ("disk", disk.source.clone())))
+}
+
+/// The description that a snapshot was taken with, which nothing that happened to its domain changes; of an image only where
+/// there is a memory that needs the same machine.
+fn described(seat: &Seat) -> Result<Option<Element>> {
+    let layer = seat.instance.layers.first();
+    let layer = layer.filter(|_| setting(seat, "domain").is_some() || disk::memory(seat).is_some());
+    let Some(layer) = layer else { return Ok(None) };
+    let text = fs::read_to_string(layer.join(memory::MACHINE));
+    domain::parse(&text.context(Exit::Unavailable, || "cannot read the snapshot".to_owned())?).map(Some)
+}
+
+/// Refuses a snapshot, or a started machine, whose disk says what differs from another disk than there is now.
+fn check_bases(seat: &Seat, dir: &Path, now: &str) -> Result<()> {
+    let then = fs::read_to_string(dir.join(memory::BASES)).unwrap_or_default();
+    if then == now {
+        return Ok(());
+    }
+    let name = seat.instance.snapshot.as_ref().map_or("it".to_owned(), |name| format!("snapshot \"{name}\""));
+    Err(Failure::unavailable(format!("{}: the disk that {name} stands on was changed", action(seat)))
+        .detail("was", then.trim())
+        .detail("is", now.trim())
+        .hint("whatever runs on that disk itself spoils what stands on it: make that anew"))
+}
+
 /// What an instance starts from, in its directory: the description of its machine, and disks of its own.
 fn lay_out(seat: &Seat) -> Result<Element> {
     let write = |name: &str, bytes: &[u8]| edge::write_atomic(seat.dir.join(name), bytes);
     disk::note_own(seat)?;
-    let machine = match disk::memory(seat) {
-        // as it was when the memory was taken
-        Some(memory) => {
-            let described = fs::read_to_string(memory.with_file_name(memory::MACHINE));
-            domain::parse(&described.context(Exit::Unavailable, || "cannot read the snapshot".to_owned())?)?
-        }
+    let machine = match described(seat)? {
+        Some(machine) => machine,
         None => machine(seat)?,
     };
     let size = domain::size(&instance::instance(seat, &machine, &Way { port: 0, waits_for_memory: false }));
     if let Some(memory) = disk::memory(seat) {
         disk::check_size(seat, &memory, &size)?;
     }
-    write(memory::MACHINE, &domain::written(&machine)?)?;
-    write("size", size.as_bytes())?;
+    let disks = domain::disks(&machine)?;
+    let now = bases(&disks)?;
     let layer = seat.instance.layers.first();
-    if layer.is_none() {
-        check_off(seat)?;
+    match layer {
+        Some(layer) => check_bases(seat, layer, &now)?,
+        None => check_off(seat)?,
     }
-    for disk in domain::disks(&machine)? {
+    if layer.is_none() && seat.dir.join(disk::DISK).exists() {
+        check_bases(seat, &seat.dir, &now)?;
+    }
+    for (name, text) in [(memory::BASES, &now), ("size", &size)] {
+        write(name, text.as_bytes())?;
+    }
+    write(memory::MACHINE, &domain::written(&machine)?)?;
+    for disk in &disks {
         let (base, format) = match layer {
             Some(layer) => (layer.join(disk.file_name()), "qcow2"),
             None => (disk.source.clone(), disk.format.as_str()),
@@ -251,13 +283,12 @@ impl Driver for Libvirt {
     fn identify(&self, seat: &Seat) -> Result<String> {
         check(seat)?;
         let mut identity = vm::identity(vm::files(seat, &FILES))?;
-        if setting(seat, "domain").is_some() {
-            let machine = machine(seat)?;
-            let disks = domain::disks(&machine)?;
-            identity.push_str(&vm::identity(disks.into_iter().map(|disk: Disk| ("disk", disk.source)))?);
-            identity.push_str(&String::from_utf8_lossy(&domain::written(&machine)?));
-        } else {
+        if setting(seat, "domain").is_none() {
             accel::choose(seat)?;
+        } else if seat.instance.snapshot.is_none() {
+            let machine = machine(seat)?;
+            identity.push_str(&bases(&domain::disks(&machine)?)?);
+            identity.push_str(&String::from_utf8_lossy(&domain::written(&machine)?));
         }
         Ok(identity)
     }
@@ -308,7 +339,9 @@ impl Driver for Libvirt {
 
     fn usage(&self, seat: &Seat, usage: &mut Usage) {
         guest::measure(self, seat, usage);
-        usage.disk_mb = disk::taken_mb(&seat.dir.join(disk::DISK));
+        let files = fs::read_dir(&seat.dir).into_iter().flatten().flatten().map(|entry| entry.path());
+        let disks = files.filter(|file| file.extension().is_some_and(|kind| kind == "qcow2"));
+        usage.disk_mb = disks.map(|disk| disk::taken_mb(&disk)).sum();
     }
 
     fn capabilities(&self, seat: &Seat) -> Vec<String> {

@@ -64,7 +64,7 @@ const TROUBLES: [(&str, Exit, &str); 22] = [
         "the user that QEMU runs as (with qemu:///system libvirt-qemu) must be able to read the images and to enter the state directory and all above it: chmod o+x them, or see --state-dir",
     ),
     (
-        "Failed to get \"write\" lock",
+        "\"write\" lock",
         Exit::Unavailable,
         "something else writes to that disk: a machine that others are made of must be shut off, and stay so",
     ),
