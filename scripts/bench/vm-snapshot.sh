@@ -37,7 +37,7 @@ cycle() { # MACHINE [SNAPSHOT]: open, run, close
 }
 open_close() { open "$@" | xargs "$bin/vm-snapshot" close; }
 only_open() { open "$@" >>opened; }
-eight() { # as in cycle, of eight at once
+eight() { # open, of eight at once
     pids=''
     for n in 1 2 3 4 5 6 7 8; do
         vm open "$@" --owner $$ >"out$n" &
@@ -46,6 +46,15 @@ eight() { # as in cycle, of eight at once
     # shellcheck disable=SC2086
     wait $pids
     cat out? | jq -r .id >>opened
+}
+eight_cycles() { # of eight at once
+    pids=''
+    for n in 1 2 3 4 5 6 7 8; do
+        cycle "$@" &
+        pids="$pids $!"
+    done
+    # shellcheck disable=SC2086
+    wait $pids
 }
 close_all() { test ! -s opened || { xargs "$bin/vm-snapshot" close <opened; : >opened; }; }
 result() { median "$2" | jq --arg name "$1" '{($name): .}' >>results; }
@@ -143,17 +152,24 @@ machine() { # NAME
         close_all
         timed "$1-warm" only_open "$1" --snapshot warm
         close_all
-        timed "$1-cycle" cycle "$1" warm
         timed "$1-eight" eight "$1" --snapshot warm
         close_all
+        # with the first command, so that nothing is put off to it
+        timed "$1-cold-cycle" cycle "$1"
+        timed "$1-cycle" cycle "$1" warm
+        timed "$1-eight-cycles" eight_cycles "$1" warm
     }
     repeat $(((RUNS + 2) / 3)) one_round "$1"
     result "$1_cold_boot_s" "$1-cold"
     result "$1_from_memory_s" "$1-warm"
-    result "$1_from_memory_cycle_s" "$1-cycle"
     result "$1_eight_opens_s" "$1-eight"
+    result "$1_cold_boot_cycle_s" "$1-cold-cycle"
+    result "$1_from_memory_cycle_s" "$1-cycle"
+    result "$1_eight_cycles_s" "$1-eight-cycles"
     ratio "$1_cold_to_memory" "$1-cold" "$1-warm"
     ratio "$1_eight_to_one" "$1-eight" "$1-warm"
+    ratio "$1_cold_to_memory_cycle" "$1-cold-cycle" "$1-cycle"
+    ratio "$1_eight_to_one_cycle" "$1-eight-cycles" "$1-cycle"
     idle_kb "$1_idle_kb" "$1" warm
 }
 [ -z "$image" ] || machine tiny

@@ -24,6 +24,7 @@ pub fn role() -> Option<ExitCode> {
         "internal-guard" => Some(crate::drivers::guest::role(args.collect())),
         "internal-jail" => Some(crate::drivers::uml::jail_role(&args.collect::<Vec<OsString>>())),
         "internal-line" => Some(crate::drivers::uml::line_role(&args.collect::<Vec<OsString>>())),
+        "internal-talk" => Some(crate::drivers::vm::agent::role(args.collect())),
         "internal-local" => Some(crate::drivers::local::role(args.collect())),
         _ => None,
     }

@@ -21,6 +21,18 @@ pub trait Channel {
     /// The host command that runs `argv` inside, as root if so asked.
     fn command(&self, seat: &Seat, argv: &[OsString], user: Option<&str>, tty: bool) -> Command;
 
+    /// The host command that does inside what the wrapper does, with the words that it is told, where the channel can.
+    /// `joined`: see [`wrapped`].
+    fn direct(
+        &self,
+        _seat: &Seat,
+        _words: &[OsString],
+        _user: Option<&str>,
+        _joined: bool,
+    ) -> Option<Command> {
+        None
+    }
+
     /// Whether the instance answers; asked when an exit code may be the channel's own.
     fn answers(&self, seat: &Seat) -> bool;
 
@@ -98,7 +110,7 @@ fn words(seat: &Seat, request: &Request, home: &str, work_dir: &str, tag: &str) 
 
 /// argv for the shell inside. `joined`: stdout and stderr are one stream outside, and so they are inside, for a channel
 /// carries them apart and knows no order between them. `told`: the end is told on them, as [`relay`] wants it.
-fn wrapped(words: Vec<OsString>, joined: bool, told: bool) -> Vec<OsString> {
+pub(super) fn wrapped(words: Vec<OsString>, joined: bool, told: bool) -> Vec<OsString> {
     let join = if joined { "exec 2>&1\n" } else { "" };
     let tell = if told { relay::TELL } else { "" };
     let script = format!("{join}{}{WRAPPER}{KILL}{tell}exit $s", bytes(&words));
@@ -167,7 +179,9 @@ pub fn role(args: Vec<OsString>) -> ExitCode {
     }
     let joined = tty.is_empty() && is_one_stream();
     let told = tty.is_empty() && channel.loses_ends();
-    let mut command = channel.command(&seat, &wrapped(words, joined, told), user, tty == "tty");
+    let direct = channel.direct(&seat, &words, user, joined).filter(|_| tty.is_empty());
+    let mut command =
+        direct.unwrap_or_else(|| channel.command(&seat, &wrapped(words, joined, told), user, tty == "tty"));
     if told {
         command.stdout(Stdio::piped()).stderr(if joined { Stdio::inherit() } else { Stdio::piped() });
     }
@@ -290,9 +304,15 @@ pub fn ask(channel: &dyn Channel, seat: &Seat, script: &str) -> Option<String> {
 
 /// Whether a machine with a kernel of its own answers, and what that kernel counted.
 pub fn measure(channel: &dyn Channel, seat: &Seat, usage: &mut contract::testbed::Usage) {
+    measure_group(channel, seat, usage, GROUP);
+}
+
+/// As [`measure`], where the commands are in another control group than [`GROUP`], or in one of its groups `user`.
+pub fn measure_group(channel: &dyn Channel, seat: &Seat, usage: &mut contract::testbed::Usage, group: &str) {
     let script = format!(
         "grep '^oom_kill ' /proc/vmstat; echo ip $(grep '^Ip: ' /proc/net/snmp | tail -n 1 | cut -d' ' -f13)\n\
-         {{ read -r key count <{GROUP}/pids.events; }} 2>/dev/null && echo $key $count; df -P / | tail -n 1"
+         if cd {group} 2>/dev/null; then echo peak $(cat memory.peak 2>/dev/null); cat cpu.stat user/pids.events pids.events 2>/dev/null; fi\n\
+         df -P / | tail -n 1"
     );
     let said = ask(channel, seat, &script).unwrap_or_default();
     let count = |name: &str| said.lines().find_map(|line| line.strip_prefix(name)?.parse::<u64>().ok());
@@ -300,6 +320,8 @@ pub fn measure(channel: &dyn Channel, seat: &Seat, usage: &mut contract::testbed
     usage.memory_kills = count("oom_kill ");
     usage.network_refusals = count("ip ");
     usage.process_refusals = count("max ");
+    usage.cpu_s = count("usage_usec ").map(|us| us as f64 / 1e6);
+    usage.peak_memory_mb = count("peak ").map(|bytes| (bytes as f64 / 10_485.76).round() / 100.0);
     let last = said.lines().next_back();
     let free_kb = last.and_then(|line| line.split_ascii_whitespace().nth(3)?.parse::<u64>().ok());
     usage.disk_full = free_kb.map(|free_kb| free_kb < 256);

@@ -3,8 +3,9 @@
 //! instances share what none of them has changed. Where qemu cannot part the two, `memory` holds both.
 
 use super::monitor::Monitor;
-use super::plan::{Ram, qemu_args, ram};
+use super::plan::{Ports, Ram, qemu_args, ram};
 use super::{Accel, spawn_with};
+use crate::drivers::vm::agent;
 use crate::drivers::vm::disk::{DISK, memory_mb};
 use crate::state::store::Seat;
 use serde_json::json;
@@ -29,7 +30,7 @@ fn monitor(dir: &Path, child: &mut Child, until: Instant) -> io::Result<Monitor>
         match Monitor::connect(dir) {
             Ok(monitor) => return Ok(monitor),
             Err(error) if Instant::now() > until || child.try_wait()?.is_some() => return Err(error),
-            Err(_) => sleep(Duration::from_millis(5)),
+            Err(_) => sleep(Duration::from_millis(2)),
         }
     }
 }
@@ -72,7 +73,7 @@ pub(super) fn save(seat: &Seat, new: &Path, accel: Accel) -> io::Result<()> {
     if part(seat, new, accel).is_err() {
         let _ = fs::remove_file(new.join("ram"));
     }
-    for name in ["state", "qmp", "console", "qemu.log"] {
+    for name in ["state", "qmp", "console", "qemu.log", agent::LINE] {
         let _ = fs::remove_file(new.join(name));
     }
     Ok(())
@@ -82,7 +83,7 @@ pub(super) fn save(seat: &Seat, new: &Path, accel: Accel) -> io::Result<()> {
 fn part(seat: &Seat, new: &Path, accel: Accel) -> io::Result<()> {
     let ram = new.join("ram");
     File::create(&ram)?.set_len(memory_mb(seat) << 20)?;
-    let mut args = qemu_args(seat, 0, accel, Some(&Ram { file: ram, shared: true }));
+    let mut args = qemu_args(seat, Ports::default(), accel, Some(&Ram { file: ram, shared: true }));
     args.extend(["-S", "-incoming", "defer"].map(OsString::from));
     let mut child = spawn_with(new, &args)?;
     let until = Instant::now() + PATIENCE;

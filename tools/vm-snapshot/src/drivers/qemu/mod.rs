@@ -7,12 +7,12 @@
 
 use super::guest::{self, Channel};
 use super::ssh::Target;
-use super::vm::{self, Vm, boot, disk};
+use super::vm::{self, Vm, agent, boot, disk};
 use super::{Driver, Request, Running, check_settings};
 use crate::process::before_exec;
 use crate::state::store::Seat;
 use contract::testbed::Usage;
-use edge::{Context, Exit, Failure, Result};
+use edge::{Context, Exit, Failure, Result, say};
 use rustix::process::Signal;
 use serde_json::json;
 use std::ffi::OsString;
@@ -20,6 +20,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 mod memory;
 mod monitor;
@@ -27,9 +28,12 @@ mod plan;
 
 use super::vm::accel::{self, Accel};
 use disk::memory;
-use plan::{qemu_args, ram};
+use plan::{Ports, qemu_args, ram};
 
 pub struct Qemu;
+
+/// Marks a snapshot whose memory has a resident.
+const AGENT: &str = "agent";
 
 /// Settings that name a file.
 const FILES: [&str; 6] = ["image", "kernel", "initrd", "identity", "known_hosts", "seed"];
@@ -46,8 +50,11 @@ const SETTINGS: [&str; 11] = [
     "login",
     "user",
 ];
-fn spawn(seat: &Seat, port: u16, accel: Accel) -> Result<Child> {
-    let mut args = qemu_args(seat, port, accel, ram(seat).as_ref());
+/// How long a resident may take to answer that was part of a snapshot, or has just been started.
+const AGENT_S: u64 = 10;
+
+fn spawn(seat: &Seat, ports: Ports, accel: Accel) -> Result<Child> {
+    let mut args = qemu_args(seat, ports, accel, ram(seat).as_ref());
     if memory(seat).is_some() {
         args.extend(["-incoming", "defer"].map(OsString::from));
     }
@@ -69,15 +76,16 @@ fn spawn_with(dir: &Path, args: &[OsString]) -> io::Result<Child> {
 
 impl Qemu {
     /// Starts qemu and waits until a command can be run.
-    fn begin(&self, seat: &Seat, accel: Accel) -> Result<(Child, u16)> {
+    fn begin(&self, seat: &Seat, accel: Accel) -> Result<(Child, Ports)> {
         let name = &seat.instance.machine.name;
         let mut tries = 0;
         loop {
             tries += 1;
-            let port = boot::free_port().context(Exit::TryAgain, || "cannot find a free port".to_owned())?;
-            let mut child = spawn(seat, port, accel)?;
-            match self.wait_until_up(seat, &mut child, port) {
-                Ok(()) => return Ok((child, port)),
+            let port = || boot::free_port().context(Exit::TryAgain, || "cannot find a free port".to_owned());
+            let ports = Ports { ssh: port()?, agent: port()? };
+            let mut child = spawn(seat, ports, accel)?;
+            match self.wait_until_up(seat, &mut child, ports) {
+                Ok(()) => return Ok((child, ports)),
                 Err(failure) => {
                     let _ = child.kill();
                     let _ = child.wait();
@@ -99,17 +107,31 @@ impl Qemu {
         }
     }
 
-    fn wait_until_up(&self, seat: &Seat, child: &mut Child, port: u16) -> Result<()> {
+    fn wait_until_up(&self, seat: &Seat, child: &mut Child, ports: Ports) -> Result<()> {
         let until = boot::until(seat);
+        let wake = || {
+            let woken = agent::wake(seat, ports.agent, Instant::now() + Duration::from_secs(AGENT_S));
+            if let Err(error) = &woken {
+                say::detail(format!("no resident in the machine ({error}): all goes by ssh"));
+            }
+            woken.unwrap_or(false)
+        };
         if let Some(memory) = memory(seat) {
             memory::load(seat, &memory, child, until)
                 .context(Exit::TryAgain, || "cannot restore its memory".to_owned())?;
+            if memory.with_file_name(AGENT).exists() && wake() {
+                return Ok(());
+            }
         }
         let mut ended = || {
             let status = child.try_wait().ok()??;
             Some(Failure::try_again(format!("qemu ended with {status}")))
         };
-        boot::wait_until_up(seat, &boot::target(seat, port), until, &mut ended)
+        boot::wait_until_up(seat, &boot::target(seat, ports.ssh), until, &mut ended)?;
+        if memory(seat).is_none() {
+            wake();
+        }
+        Ok(())
     }
 }
 
@@ -148,29 +170,28 @@ impl Driver for Qemu {
             disk::check_size(seat, &memory, &disk::size(seat))?;
         }
         let base = disk::base(seat).ok_or_else(|| Failure::bug("no image"))?;
-        disk::make_over(&base, "qcow2", &seat.dir.join(disk::DISK))?;
-        let (mut child, port) = self.begin(seat, accel)?;
-        let target = boot::target(seat, port);
+        disk::make_over(&base, disk::format_of(&base), &seat.dir.join(disk::DISK))?;
+        let (mut child, ports) = self.begin(seat, accel)?;
+        let target = boot::target(seat, ports.ssh);
         for mount in &seat.instance.mounts {
-            if let Err(failure) = target.send(mount) {
+            if let Err(failure) = vm::send(seat, &target, mount) {
                 let _ = child.kill();
                 let _ = child.wait();
                 return Err(failure);
             }
         }
         let pid = rustix::process::Pid::from_child(&child);
-        let persistent = seat.instance.persistent;
+        let held = seat.clone();
         let end = move || {
-            if persistent {
-                let argv: Vec<OsString> = vec!["sync".into()];
-                let _ = target.command(&argv, false).stdin(Stdio::null()).output();
+            if held.instance.persistent {
+                let _ = guest::ask(&Qemu, &held, "sync");
             }
             let _ = child.kill();
             let _ = child.wait();
             target.disconnect();
         };
         Ok(Running {
-            note: json!({"port": port, "accel": accel.name()}),
+            note: json!({"port": ports.ssh, "accel": accel.name()}),
             watch: rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).ok(),
             tick: None,
             end: Box::new(end),
@@ -187,7 +208,7 @@ impl Driver for Qemu {
     }
 
     fn usage(&self, seat: &Seat, usage: &mut Usage) {
-        guest::measure(self, seat, usage);
+        guest::measure_group(self, seat, usage, &agent::group(seat).unwrap_or_default());
         usage.disk_mb = disk::taken_mb(&seat.dir.join(disk::DISK));
     }
 
@@ -221,6 +242,9 @@ impl Driver for Qemu {
             let accel = seat.running().and_then(|note| Accel::from_name(note["accel"].as_str()?));
             let accel = accel.unwrap_or(Accel::Tcg);
             fs::write(new.join("accel"), accel.name())?;
+            if agent::lives(seat) {
+                fs::write(new.join(AGENT), "")?;
+            }
             memory::save(seat, &new, accel)?;
             fs::rename(&new, layer)
         };

@@ -53,6 +53,7 @@ impl Monitor {
 
     /// Waits until a migration is over.
     pub(super) fn migrated(&mut self) -> io::Result<()> {
+        let mut nap = Duration::from_millis(1);
         loop {
             let state = self.run("query-migrate", json!({}))?;
             match state["status"].as_str() {
@@ -61,8 +62,9 @@ impl Monitor {
                     let cause = state["error-desc"].as_str().unwrap_or("it failed");
                     return Err(io::Error::other(format!("cannot move the memory: {cause}")));
                 }
-                _ => sleep(Duration::from_millis(10)),
+                _ => sleep(nap),
             }
+            nap = (nap * 2).min(Duration::from_millis(50));
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::drivers::setting;
 use crate::drivers::vm::accel::Accel;
+use crate::drivers::vm::agent;
 use crate::drivers::vm::boot::netdev;
 use crate::drivers::vm::disk::{memory, memory_mb};
 use crate::drivers::vm::file;
@@ -10,6 +11,15 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 const APPEND: &str = "console=ttyS0 root=/dev/vda rw quiet net.ifnames=0";
+/// For an emulated machine: see `FLAT` of [`boot`](crate::drivers::vm::boot).
+const APPEND_EMULATED: &str = " norandmaps";
+
+/// Ports of this host that lead into a machine.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Ports {
+    pub(super) ssh: u16,
+    pub(super) agent: u16,
+}
 
 /// A file that holds the memory of a machine.
 pub(super) struct Ram {
@@ -25,7 +35,7 @@ pub(super) fn ram(seat: &Seat) -> Option<Ram> {
 }
 
 /// The whole command line. The working directory of qemu is that of the instance.
-pub(super) fn qemu_args(seat: &Seat, port: u16, accel: Accel, ram: Option<&Ram>) -> Vec<OsString> {
+pub(super) fn qemu_args(seat: &Seat, ports: Ports, accel: Accel, ram: Option<&Ram>) -> Vec<OsString> {
     let machine = &seat.instance.machine;
     let mut args: Vec<OsString> = [
         "-nodefaults",
@@ -47,13 +57,15 @@ pub(super) fn qemu_args(seat: &Seat, port: u16, accel: Accel, ram: Option<&Ram>)
         "-device",
         "virtio-blk-pci,drive=disk",
         "-netdev",
-        &netdev(seat, port),
+        &format!("{},hostfwd=tcp:127.0.0.1:{}-:{}", netdev(seat, ports.ssh), ports.agent, agent::PORT),
         "-device",
         "virtio-net-pci,netdev=net,romfile=",
         "-device",
         "virtio-rng-pci",
         "-serial",
         "file:console",
+        "-serial",
+        &format!("unix:{},server=on,wait=off", agent::LINE),
         "-qmp",
         "unix:qmp,server=on,wait=off",
     ]
@@ -63,7 +75,8 @@ pub(super) fn qemu_args(seat: &Seat, port: u16, accel: Accel, ram: Option<&Ram>)
     let mut option = |name: &str, value: OsString| args.extend([name.into(), value]);
     if let Some(kernel) = file(seat, "kernel") {
         option("-kernel", kernel.into());
-        let append = setting(seat, "append").unwrap_or(APPEND);
+        let emulated = if accel == Accel::Tcg { APPEND_EMULATED } else { "" };
+        let append = setting(seat, "append").map_or_else(|| format!("{APPEND}{emulated}"), str::to_owned);
         option("-append", append.into());
     }
     if let Some(initrd) = file(seat, "initrd") {
@@ -101,13 +114,18 @@ mod tests {
         let seat = crate::state::store::example(
             r#"{"name": "m", "driver": "qemu", "image": "base.qcow2", "kernel": "k", "identity": "key", "cpus": 2}"#,
         );
-        let args: Vec<String> =
-            qemu_args(&seat, 2222, Accel::Tcg, None).iter().map(|arg| arg.display().to_string()).collect();
+        let args: Vec<String> = qemu_args(&seat, Ports { ssh: 2222, agent: 2223 }, Accel::Tcg, None)
+            .iter()
+            .map(|arg| arg.display().to_string())
+            .collect();
         let after = |name: &str| {
             let at = args.iter().position(|arg| arg == name).expect("an option");
             args[at + 1].clone()
         };
-        assert_eq!(after("-netdev"), "user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:2222-:22");
+        assert_eq!(
+            after("-netdev"),
+            "user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:2222-:22,hostfwd=tcp:127.0.0.1:2223-:49222"
+        );
         assert_eq!(
             (after("-m"), after("-smp"), after("-kernel")),
             ("1024M".into(), "2".into(), "/doc/k".into())
@@ -115,7 +133,7 @@ mod tests {
         assert!(after("-drive").contains("cache=unsafe"));
         assert!(after("-machine").contains("accel=tcg"));
         let ram = Ram { file: "/layer,1/ram".into(), shared: false };
-        let private = qemu_args(&seat, 0, Accel::Tcg, Some(&ram));
+        let private = qemu_args(&seat, Ports::default(), Accel::Tcg, Some(&ram));
         let object = "memory-backend-file,id=pc.ram,size=1024M,share=off,mem-path=/layer,,1/ram";
         assert!(private.iter().any(|arg| arg == object), "{private:?}");
         assert_eq!(disk::base(&seat), Some("/state/machines/m/layers/new/disk.qcow2".into()));

@@ -8,7 +8,7 @@
 mod target;
 mod trouble;
 
-pub use target::{SETTINGS, Target, control};
+pub use target::{SETTINGS, Target, control, send_by, unpack};
 
 use super::guest::{self, Channel};
 use super::{Driver, Request, Running, check_settings, setting, setting_number};

@@ -213,6 +213,9 @@ impl Target {
 
     /// Ends the master connection.
     pub fn disconnect(&self) {
+        if !self.control.exists() {
+            return;
+        }
         let mut command = Command::new("ssh");
         command.args(self.args()).args(["-O", "exit", "--", &self.host]);
         let _ = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
@@ -220,26 +223,31 @@ impl Target {
 
     /// Copies a shared directory there, as it is now, for reading only.
     pub fn send(&self, mount: &Mount) -> Result<()> {
-        let cannot = |cause: &str| {
-            Failure::try_again(format!("cannot share \"{}\" with \"{}\": {cause}", mount.host, self.host))
-        };
-        let script = r#"mkdir -p "$1" && tar -xf - -C "$1" && chmod -R a-w "$1""#;
-        let argv: Vec<OsString> =
-            ["sh", "-c", script, "sh", &mount.guest].iter().map(OsString::from).collect();
-        let send = || {
-            let mut pack = Command::new("tar")
-                .args(["-C", &mount.host, "-cf", "-", "."])
-                .stdout(Stdio::piped())
-                .spawn()?;
-            let stdin = pack.stdout.take().map_or_else(Stdio::null, Stdio::from);
-            let unpacked = self.command(&argv, false).stdin(stdin).stdout(Stdio::null()).status()?;
-            Ok::<bool, std::io::Error>(pack.wait()?.success() && unpacked.success())
-        };
-        match send() {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(cannot("tar failed")),
-            Err(error) => Err(cannot(&error.to_string())),
-        }
+        send_by(self.command(&unpack(mount), false), mount, &self.host)
+    }
+}
+
+/// What unpacks a shared directory inside.
+pub fn unpack(mount: &Mount) -> Vec<OsString> {
+    let script = r#"mkdir -p "$1" && tar -xf - -C "$1" && chmod -R a-w "$1""#;
+    ["sh", "-c", script, "sh", &mount.guest].iter().map(OsString::from).collect()
+}
+
+/// Packs a shared directory for a command that unpacks it in the machine `name`.
+pub fn send_by(mut unpack: Command, mount: &Mount, name: &str) -> Result<()> {
+    let cannot =
+        |cause: &str| Failure::try_again(format!("cannot share \"{}\" with \"{name}\": {cause}", mount.host));
+    let mut send = || {
+        let mut pack =
+            Command::new("tar").args(["-C", &mount.host, "-cf", "-", "."]).stdout(Stdio::piped()).spawn()?;
+        let stdin = pack.stdout.take().map_or_else(Stdio::null, Stdio::from);
+        let unpacked = unpack.stdin(stdin).stdout(Stdio::null()).status()?;
+        Ok::<bool, std::io::Error>(pack.wait()?.success() && unpacked.success())
+    };
+    match send() {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(cannot("tar failed")),
+        Err(error) => Err(cannot(&error.to_string())),
     }
 }
 

@@ -2,18 +2,22 @@
 //! machine, and the way to it.
 //!
 //! - `accel`: whether KVM can be trusted here
+//! - `agent`: a resident of the machine that runs commands without the cost of ssh
 //! - `boot`: from a machine that just began to run to one that takes commands
 //! - `disk`: copy-on-write disks, and what a snapshot holds beside them
 
 pub mod accel;
+pub mod agent;
 pub mod boot;
 pub mod disk;
 
+use self::agent::Way;
 use super::guest::{self, Channel};
-use super::ssh::Target;
+use super::ssh::{self, Target};
 use super::{Driver, Request, setting};
 use crate::state::store::Seat;
 use contract::machines::Network;
+use contract::testbed::Mount;
 use edge::{Failure, Result};
 use std::ffi::OsString;
 use std::fs;
@@ -30,18 +34,27 @@ pub trait Vm: Driver {
     fn target(&self, seat: &Seat) -> Target;
 
     /// Words before every command of the ordinary user, which make it keep a limit; they run as whom ssh lets in.
-    fn limited(&self, _seat: &Seat) -> Vec<OsString> {
-        Vec::new()
+    fn limited(&self, seat: &Seat) -> Vec<OsString> {
+        let group = agent::group(seat).filter(|_| login(seat) == "root");
+        group.map_or_else(Vec::new, |group| enter_group(&format!("{group}/user")))
     }
 }
 
 impl<D: Vm> Channel for D {
     fn command(&self, seat: &Seat, argv: &[OsString], name: Option<&str>, tty: bool) -> Command {
         let name = name.unwrap_or_else(|| user(seat));
+        if let Some(command) = agent::command(seat, name, Way::Plain, argv).filter(|_| !tty) {
+            return command;
+        }
         let mut words = if name == "root" { Vec::new() } else { self.limited(seat) };
         words.extend(become_user(seat, name));
         words.extend(argv.iter().cloned());
         self.target(seat).command(&words, tty)
+    }
+
+    fn direct(&self, seat: &Seat, words: &[OsString], name: Option<&str>, joined: bool) -> Option<Command> {
+        let way = if joined { Way::Joined } else { Way::Whole };
+        agent::command(seat, name.unwrap_or_else(|| user(seat)), way, words)
     }
 
     fn answers(&self, seat: &Seat) -> bool {
@@ -55,6 +68,12 @@ impl<D: Vm> Channel for D {
     fn is_whole_machine(&self) -> bool {
         true
     }
+}
+
+/// Words before a command that is to run in a control group.
+pub fn enter_group(group: &str) -> Vec<OsString> {
+    let script = format!("echo 0 >{group}/cgroup.procs; exec \"$@\"");
+    ["sh", "-c", &script, "sh"].map(OsString::from).to_vec()
 }
 
 /// A setting that names a file, relative to the document.
@@ -119,7 +138,12 @@ pub fn capabilities(seat: &Seat) -> Vec<String> {
     let machine = &seat.instance.machine;
     let mut has = vec!["fresh", "kill-tree", "exec-options", "usage", "snapshot", "root", "limits-cpu"];
     has.extend((machine.network == Network::None).then_some("no-network"));
-    has.extend((machine.memory_mb > 0).then_some("limits-memory"));
+    let limits = [
+        (machine.memory_mb, true, "limits-memory"),
+        (machine.processes, agent::group(seat).is_some(), "limits-processes"),
+        (machine.disk_mb, agent::keeps_room(seat), "limits-disk"),
+    ];
+    has.extend(limits.iter().filter(|(limit, kept, _)| *limit > 0 && *kept).map(|(_, _, name)| *name));
     has.into_iter().map(str::to_owned).collect()
 }
 
@@ -131,6 +155,14 @@ pub fn work_dir(seat: &Seat) -> String {
 /// Where a shared directory is inside.
 pub fn share_point(name: &str) -> String {
     format!("/share/{name}")
+}
+
+/// Copies a shared directory into a machine that just began to run, as it is now, for reading only.
+pub fn send(seat: &Seat, target: &Target, mount: &Mount) -> Result<()> {
+    match agent::command(seat, "root", Way::Plain, &ssh::unpack(mount)) {
+        Some(command) => ssh::send_by(command, mount, &seat.instance.id),
+        None => target.send(mount),
+    }
 }
 
 /// [`Driver::enter`]: as root or as the ordinary user.
