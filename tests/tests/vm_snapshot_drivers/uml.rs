@@ -37,9 +37,19 @@ fn uml() {
     }
     suite::run(&lab, "vm", Pace::Native);
 
-    // a snapshot without what was written last is none
     let testbed = lab.open(&["vm"]);
     let id = testbed["id"].as_str().expect("an id");
+    // who prints on the console does not fill the disk of the host
+    let print = "seq 200000 >/dev/console";
+    assert!(lab.run(&["exec", id, "--user", "root", "--", "sh", "-c", print]).status.success());
+    let console = lab.path().join("state/instances").join(id).join("console");
+    let size = || std::fs::metadata(&console).expect("a console").len();
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    while size() > 1 << 20 && std::time::Instant::now() < until {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    assert!(size() <= 1 << 20, "{} bytes", size());
+    // a snapshot without what was written last is none
     let deaf =
         "for p in /proc/[0-9]*; do [ \"$(readlink $p/exe)\" != /usr/sbin/sshd ] || kill -9 ${p#/proc/}; done";
     lab.run(&["exec", id, "--user", "root", "--", "sh", "-c", deaf]);

@@ -10,7 +10,7 @@
 use super::guest::{self, Channel};
 use super::ssh::Target;
 use super::vm::{self, Vm, file};
-use super::{Driver, Request, Running, check_settings, setting_number};
+use super::{Driver, Request, Running, Tick, check_settings, setting_number};
 use crate::instance::owner::Owner;
 use crate::process::before_exec;
 use crate::state::store::{Seat, remove_tree};
@@ -41,6 +41,9 @@ pub struct Uml;
 
 const SETTINGS: [&str; 6] = ["image", "identity", "known_hosts", "kernel", "user", "boot_timeout_s"];
 const BOOT_TIMEOUT_S: u64 = 60;
+/// A console that is longer is emptied, at the next look.
+const CONSOLE_BYTES: u64 = 1 << 20;
+const CONSOLE_EVERY: Duration = Duration::from_secs(1);
 /// How often to connect, should a first connection fail.
 const CONNECT_TRIES: u32 = 3;
 
@@ -63,7 +66,9 @@ fn libraries(kernel: &Path) -> Vec<String> {
 
 /// Starts the kernel in its jail, with its serial line as stdin.
 fn spawn(seat: &Seat, line: UnixStream) -> io::Result<Child> {
-    let console = File::create(seat.dir.join("console"))?;
+    // a machine that was started before has one
+    let _ = fs::remove_file(seat.dir.join("console"));
+    let console = File::options().create(true).append(true).open(seat.dir.join("console"))?;
     let mut command = Command::new(std::env::current_exe()?);
     command.arg("internal-jail").arg(&seat.dir);
     command.stdin(OwnedFd::from(line)).stdout(console.try_clone()?).stderr(console);
@@ -138,6 +143,18 @@ fn prepare(seat: &Seat) -> io::Result<()> {
     let own = plan::own_disk(seat);
     let others = fs::read_dir(seat.dir.join("disk"))?.flatten().map(|entry| entry.path());
     others.filter(|path| *path != own).try_for_each(fs::remove_file)
+}
+
+/// Root inside may print on the console without end, and would fill the disk of the host.
+fn keep_short(seat: &Seat) -> Tick {
+    let console = seat.dir.join("console");
+    let action = move || {
+        if fs::metadata(&console).is_ok_and(|meta| meta.len() > CONSOLE_BYTES) {
+            let _ = File::options().write(true).open(&console).and_then(|file| file.set_len(0));
+        }
+        CONSOLE_EVERY
+    };
+    Tick { every: CONSOLE_EVERY, action: Box::new(action) }
 }
 
 /// Ends the jail with all in it, and waits until it has.
@@ -224,7 +241,7 @@ impl Driver for Uml {
             end(&held, &mut child);
             plan::target(&held).disconnect();
         };
-        Ok(Running { note: json!({}), watch, tick: None, end: Box::new(over) })
+        Ok(Running { note: json!({}), watch, tick: Some(keep_short(seat)), end: Box::new(over) })
     }
 
     fn reap(&self, seat: &Seat) {
