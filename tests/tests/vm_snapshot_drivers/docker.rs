@@ -12,6 +12,7 @@ fn docker() {
     }
     let mut lab = Lab::new(
         r#"{"name":"box","driver":"docker","image":"small","memory_mb":256,"disk_mb":512,"processes":100,"pool":3},
+           {"name":"big","driver":"docker","image":"small"},
            {"name":"none","driver":"docker","image":"no-such-image"},
            {"name":"gone","driver":"docker","image":"x","engine":"no-such-engine"}"#,
     );
@@ -47,6 +48,7 @@ fn docker() {
     assert!(String::from_utf8_lossy(&output.stderr).contains("makes an image of a root tree"));
     lab.leftovers = "docker ps -aq".to_owned();
     suite::run(&lab, "box", Pace::Native);
+    suite::gigabyte(&lab, "big");
     let left = tests::sh_ok(&format!("DOCKER_HOST={host} docker images -q"), &path);
     assert_eq!(left.lines().count(), 1, "only the image is left: {left}");
 }
@@ -57,7 +59,8 @@ fn podman() {
         return;
     }
     let mut lab = Lab::new(
-        r#"{"name":"box","driver":"docker","engine":"podman","image":"small","memory_mb":256,"disk_mb":512,"processes":100,"pool":3}"#,
+        r#"{"name":"box","driver":"docker","engine":"podman","image":"small","memory_mb":256,"disk_mb":512,"processes":100,"pool":3},
+           {"name":"big","driver":"docker","engine":"podman","image":"small"}"#,
     );
     let path = lab.path();
     // a store of its own; runc and plain groups, because crun does not start on hosts with both versions of groups
@@ -76,5 +79,9 @@ fn podman() {
     lab.env.push(("CONTAINERS_STORAGE_CONF", path.join("storage.conf").display().to_string()));
     lab.leftovers = "podman ps -aq".to_owned();
     suite::run(&lab, "box", Pace::Native);
+    // as docker does; once is enough for every day
+    if std::env::var_os("DOWNSTREAM_COPY_MB").is_some() {
+        suite::gigabyte(&lab, "big");
+    }
     let _ = tests::sh("umount graph/overlay", &path);
 }

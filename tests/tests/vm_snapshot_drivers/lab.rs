@@ -192,7 +192,7 @@ fn running() -> impl Iterator<Item = (u32, String)> {
 /// A root tree of a few programs of the host and their libraries, for images without a download.
 pub const SMALL_TREE: &str = r#"
 mkdir -p tree/usr/bin tree/etc tree/tmp tree/root tree/home/racket tree/proc tree/sys tree/dev; chmod 1777 tree/tmp; ln -s usr/bin tree/bin
-for p in dash sh env id chown mkdir cat grep getent sed head tr ls sleep setsid tar mktemp cp mv dirname rm cut date seq cmp true false touch sort; do
+for p in dash sh env id chown mkdir cat grep getent sed head tr ls sleep setsid tar mktemp cp mv dirname rm cut date seq cmp cksum true false touch sort; do
   f=/usr/bin/$p; cp -L $f tree/usr/bin/
   for l in $(ldd $f | grep -o '/[^ ]*'); do mkdir -p tree$(dirname $l); [ -e tree$l ] || cp -L $l tree$l; done
 done

@@ -74,6 +74,11 @@ pub fn run(lab: &Lab, machine: &str, pace: Pace) {
     eprintln!("{machine}: {:.1} s", begun.elapsed().as_secs_f64());
 }
 
+/// A gigabyte through copy-in and copy-out.
+pub fn gigabyte(lab: &Lab, machine: &str) {
+    Suite::of(lab, machine, Pace::Native).gigabyte();
+}
+
 /// Only `selftest`, for machines that are too slow for all in one test.
 pub fn selftest(lab: &Lab, machine: &str) {
     Suite::of(lab, machine, Pace::Emulated).selftest();
