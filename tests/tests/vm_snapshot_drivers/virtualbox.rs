@@ -43,7 +43,7 @@ fn boxes(test: &str, machines: impl FnOnce(&str) -> Vec<String>) -> Option<Boxes
              printf 'root:*:1::::::\\nracket:*:1::::::\\nsshd:!:1::::::\\n' > $t/etc/shadow
              printf 'root:x:0:\\nracket:x:4242:\\nnogroup:x:65534:\\n' > $t/etc/group
              cp host $t/etc/ssh/ssh_host_ed25519_key; cp key.pub $t/home/racket/.ssh/authorized_keys; cp key.pub $t/root/.ssh/authorized_keys
-             printf '%s\\n' 'UsePAM no' 'PasswordAuthentication no' 'UseDNS no' 'MaxStartups 100' > $t/etc/ssh/sshd_config
+             printf '%s\\n' 'UsePAM no' 'PasswordAuthentication no' 'UseDNS no' 'MaxStartups 100' 'MaxSessions 100' > $t/etc/ssh/sshd_config
              echo 'nameserver 192.0.2.1' > $t/etc/resolv.conf
              for f in alternatives ssl racket nsswitch.conf ld.so.cache; do [ ! -e /etc/$f ] || cp -a /etc/$f $t/etc/; done
              chmod 700 $t/home/racket/.ssh $t/root/.ssh; chown -R 4242:4242 $t/home/racket"
