@@ -44,6 +44,8 @@ pub fn list(store: &Store, machine: &str) -> Vec<Snapshot> {
         .into_iter()
         .flatten()
         .flatten()
+        // what a kill left half written is none
+        .filter(|entry| entry.path().extension().is_some_and(|kind| kind == "json"))
         .filter_map(|entry| serde_json::from_slice(&fs::read(entry.path()).ok()?).ok())
         .collect();
     snapshots.sort_by(|a: &Snapshot, b| a.name.cmp(&b.name));
@@ -126,8 +128,13 @@ pub fn delete(store: &Store, snapshot: &Snapshot) -> Result<()> {
         .context(Exit::CantCreate, || format!("cannot delete snapshot \"{}\"", snapshot.name))
 }
 
-/// Removes layers that no snapshot and no instance stands on. The caller holds the lock of the machine.
+/// Removes layers that no snapshot and no instance stands on, and records that a kill left half written. The caller holds
+/// the lock of the machine.
 pub fn collect_garbage(store: &Store, machine: &str) {
+    let records = fs::read_dir(dir(store, machine)).into_iter().flatten().flatten().map(|entry| entry.path());
+    for half in records.filter(|path| path.extension().is_some_and(|kind| kind == "tmp")) {
+        let _ = fs::remove_file(half);
+    }
     let mut used: Vec<String> =
         list(store, machine).into_iter().flat_map(|snapshot| snapshot.layers).collect();
     for id in store.instance_ids() {
@@ -176,6 +183,36 @@ pub fn tree(snapshots: &[Snapshot], instances: &[(String, Option<String>)]) -> S
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_kill_left_half_written_is_no_snapshot_and_goes() {
+        let scratch = std::env::temp_dir().join(format!("half-{}", std::process::id()));
+        let store = Store::open(&scratch).unwrap();
+        let snapshot = Snapshot {
+            kind: "snapshot".into(),
+            v: 1,
+            name: "s".into(),
+            machine: "m".into(),
+            parent: None,
+            image_id: "i".into(),
+            created: String::new(),
+            layers: vec!["kept".into()],
+        };
+        record(&store, &snapshot).unwrap();
+        let text = serde_json::to_string(&snapshot).unwrap().replace("kept", "lost");
+        fs::write(dir(&store, "m").join(".x1.tmp"), text).unwrap();
+        for layer in ["kept", "lost", "lost.new"] {
+            fs::create_dir_all(layer_dir(&store, "m", layer)).unwrap();
+        }
+        assert_eq!(list(&store, "m"), [snapshot]);
+        collect_garbage(&store, "m");
+        let left = |dir: PathBuf| {
+            fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name()).collect::<Vec<_>>()
+        };
+        assert_eq!(left(dir(&store, "m")), ["s.json"]);
+        assert_eq!(left(store.machine_dir("m").join("layers")), ["kept"]);
+        fs::remove_dir_all(&scratch).unwrap();
+    }
 
     #[test]
     fn a_tree_says_what_is_based_on_what() {
