@@ -16,7 +16,7 @@ ENGINES = dockerd=docker.io runc podman sshd=openssh-server linux.uml=user-mode-
 # coverage-guided, for FUZZ_S seconds each; needs cargo-fuzz (cargo install cargo-fuzz), and no nightly compiler
 FUZZ_S ?= 180
 
-.PHONY: help build check test fuzz ecosystem-5 ecosystem-docker ecosystem-qemu ecosystem-uml demo bench install uninstall man-lint lint clean
+.PHONY: help build check test fuzz ecosystem-5 ecosystem-docker ecosystem-podman ecosystem-qemu ecosystem-uml demo bench install uninstall man-lint lint clean
 
 help:
 	@echo 'make build     the seven programs, in $(BIN)'
@@ -25,7 +25,7 @@ help:
 	@echo 'make fuzz      the reader of Racket data, FUZZ_S=$(FUZZ_S) seconds for each promise'
 	@echo 'make ecosystem-5   the verdicts of the sample ecosystem, five runs in a row'
 	@echo 'make ecosystem-least   the same once, with one processor and the least memory'
-	@echo 'make ecosystem-docker, make ecosystem-qemu, make ecosystem-uml   the same through other machines'
+	@echo 'make ecosystem-docker (-podman, -qemu, -uml)   the same through other machines'
 	@echo 'make bench     our commands against the peers, in turn'
 	@echo 'make install   PREFIX=$(PREFIX) DESTDIR=$(DESTDIR)'
 	@echo 'make man-lint  check the manual pages'
@@ -62,6 +62,11 @@ ecosystem-5: build
 ECOSYSTEM_IMAGE = scripts/make-image --extended --packages racket
 ecosystem-docker: build
 	image=$$($(ECOSYSTEM_IMAGE)) && ECOSYSTEM_MACHINE=docker tests/ecosystem/with-docker "$$image" \
+		$(CARGO) test --release --locked -p tests --test ecosystem every_sample -- --nocapture
+# a choice, which it does as docker does
+ecosystem-podman: build
+	image=$$($(ECOSYSTEM_IMAGE)) && ECOSYSTEM_MACHINE=podman \
+		ECOSYSTEM_PACKAGES=passes,compile-error,undeclared,hangs-asleep,fills-disk tests/ecosystem/with-podman "$$image" \
 		$(CARGO) test --release --locked -p tests --test ecosystem every_sample -- --nocapture
 # a pass, with tests and without, the package's fault in three ways, and that of what it depends on
 ECOSYSTEM_PACKAGES ?= passes,no-tests,compile-error,failed-dependency,test-fails,undeclared
