@@ -85,10 +85,23 @@ fn qemu_snapshots_hold_the_memory() {
             lab.run(&["open", "vm", "--snapshot", "warm", "--memory-mb", "700"]).status.code(),
             Some(2)
         );
+        a_machine_without_its_resident_is_reached_by_ssh(&lab, &id);
         assert!(lab.run(&["close", &id]).status.success());
     }
     assert_ne!(random[0], random[1], "two instances must not draw the same random numbers");
     assert!(lab.run(&["delete", "vm", "warm"]).status.success());
+}
+
+/// Root inside may kill whatever runs there; the next command gets in all the same, and ends with its own status.
+fn a_machine_without_its_resident_is_reached_by_ssh(lab: &Lab, id: &str) {
+    let usage = String::from_utf8(lab.run(&["status", id]).stdout).expect("UTF-8");
+    assert!(usage.contains("\"cpu_s\": ") && usage.contains("\"peak_memory_mb\": "), "{usage}");
+    let kill =
+        "for p in /proc/[0-9]*; do grep -qs '^vm-snapshot-agent' $p/cmdline && kill -9 ${p#/proc/}; done";
+    lab.run(&["exec", id, "--user", "root", "--", "sh", "-c", kill]);
+    let output = lab.run(&["exec", id, "--", "sh", "-c", "cat f; exit 41"]);
+    assert_eq!(output.status.code(), Some(41), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.stdout, b"there\n");
 }
 
 /// Most hosts have version 2 of control groups and no other; this one may not. So a sandbox is opened in a machine that has,

@@ -18,7 +18,7 @@ $0 = "vm-snapshot-agent";
 put("/proc/self/oom_score_adj", -1000);
 $SIG{CHLD} = "IGNORE"; $SIG{HUP} = "IGNORE"; $SIG{PIPE} = "IGNORE";
 my $group = group();
-my ($said, $token) = ("", "");
+my ($said, $token, $limits, $reserved, $room) = ("", "", "", "", 0);
 while (1) {
     my $ready = "";
     vec($ready, fileno($_), 1) = 1 for \*L, \*T;
@@ -61,15 +61,20 @@ sub wake {
     syscall(227, 0, my $now = pack("qq", $s, $ns));
     my $mixed = open(F, "+>", "/dev/urandom") && syswrite(F, $seed) && ioctl(F, 0x5207, 0);
     $token = $new;
-    put("$group/user/pids.max", $processes || "max") if $group;
-    # a little less than all there is: at the very end a machine is busy for minutes reading its programs again
-    if ($group && open(F, "<", "/proc/meminfo") && join("", <F>) =~ /MemAvailable: *(\d+)/) {
-        my $free = $1 * 1024;
-        my $used = open(F, "<", "$group/memory.current") ? <F> + 0 : 0;
-        put("$group/memory.max", $free + $used - (8 << 20)) if $free > 32 << 20;
-    }
-    my $room = room($disk_kb);
+    # what is as it was costs nothing; but the room is counted from now on
+    put("$group/user/pids.max", $processes || "max") if $group && "$processes" ne $limits;
+    spare() if $group && $limits eq "";
+    $room = room($disk_kb) if $disk_kb || $reserved ne "0";
+    ($limits, $reserved) = ($processes, $disk_kb);
     syswrite(T, "up $nonce " . ($mixed ? "right" : "stale") . ($group ? " $group" : " -") . ($room ? " room" : " -") . "\n");
+}
+
+# Limits memory to a little less than there is: at the very end a machine is busy for minutes reading its programs again.
+sub spare {
+    open(F, "<", "/proc/meminfo") && join("", <F>) =~ /MemAvailable: *(\d+)/ or return;
+    my $free = $1 * 1024;
+    my $used = open(F, "<", "$group/memory.current") ? <F> + 0 : 0;
+    put("$group/memory.max", $free + $used - (8 << 20)) if $free > 32 << 20;
 }
 
 # Reserves, without writing it, all room of the disk beyond the limit.
