@@ -95,7 +95,7 @@ fn machine(seat: &Seat) -> Result<Element> {
         return Ok(domain::of_image(seat, accel::choose(seat)?));
     };
     let virsh = Virsh::of(seat, &action(seat));
-    let mut machine = domain::parse(&virsh.run(&["dumpxml", "--inactive", name])?)?;
+    let mut machine = domain::parse(&virsh.run(&["dumpxml", "--inactive", "--domain", name])?)?;
     if domain::wants_kvm(&machine) && accel::choose(seat)? == Accel::Tcg {
         domain::emulate(&mut machine);
     }
@@ -105,7 +105,7 @@ fn machine(seat: &Seat) -> Result<Element> {
 /// Refuses a domain whose disk goes on under those who stand on it.
 fn check_off(seat: &Seat) -> Result<()> {
     let Some(name) = setting(seat, "domain") else { return Ok(()) };
-    let state = Virsh::of(seat, &action(seat)).run(&["domstate", name])?;
+    let state = Virsh::of(seat, &action(seat)).run(&["domstate", "--domain", name])?;
     if state.trim() == "shut off" {
         return Ok(());
     }
