@@ -2,13 +2,13 @@
 
 use crate::drivers::setting;
 use crate::drivers::vm::accel::Accel;
+use crate::drivers::vm::boot::APPEND;
 use crate::drivers::vm::{disk, file};
 use crate::state::store::Seat;
 use edge::{Failure, Result};
 use std::path::PathBuf;
 use xmltree::{Element, EmitterConfig, XMLNode};
 
-const APPEND: &str = "console=ttyS0 root=/dev/vda rw quiet net.ifnames=0";
 /// A disk that a machine writes to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Disk {

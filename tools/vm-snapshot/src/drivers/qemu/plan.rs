@@ -3,14 +3,13 @@
 use crate::drivers::setting;
 use crate::drivers::vm::accel::Accel;
 use crate::drivers::vm::agent;
-use crate::drivers::vm::boot::netdev;
+use crate::drivers::vm::boot::{APPEND, netdev};
 use crate::drivers::vm::disk::{memory, memory_mb};
 use crate::drivers::vm::file;
 use crate::state::store::Seat;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-const APPEND: &str = "console=ttyS0 root=/dev/vda rw quiet net.ifnames=0";
 /// For an emulated machine: see `FLAT` of [`boot`](crate::drivers::vm::boot).
 const APPEND_EMULATED: &str = " norandmaps";
 
