@@ -161,12 +161,14 @@ pub(super) fn init(seat: &Seat) -> String {
             limit_kb = limit_mb << 10
         ),
     };
-    // process 1 and ssh are root's and do not count; a group counts what it refuses, too
+    // process 1, ssh and who asks for counters are root's and do not count; a group counts what it refuses, too
+    let group = format!(
+        "{{ mount -n -t cgroup2 none /sys/fs/cgroup && echo +pids >/sys/fs/cgroup/cgroup.subtree_control && mkdir {GROUP}; }}"
+    );
     let processes = match machine.processes {
-        0 => String::new(),
+        0 => format!("{group}\n"),
         limit => format!(
-            "{{ mount -n -t cgroup2 none /sys/fs/cgroup && echo +pids >/sys/fs/cgroup/cgroup.subtree_control &&\n\
-             mkdir {GROUP} && echo {limit} >{GROUP}/pids.max; }} || ulimit -p {limit} 2>/dev/null || ulimit -u {limit}\n"
+            "{group} && echo {limit} >{GROUP}/pids.max || ulimit -p {limit} 2>/dev/null || ulimit -u {limit}\n"
         ),
     };
     format!(
@@ -279,7 +281,7 @@ mod tests {
         let init = init(&seat());
         for line in [
             "mkdir -p /dev/pts /dev/shm /share/a\n",
-            "mkdir /sys/fs/cgroup/user && echo 50 >/sys/fs/cgroup/user/pids.max; } || ulimit -p 50 2>/dev/null || ulimit -u 50\n",
+            "mkdir /sys/fs/cgroup/user; } && echo 50 >/sys/fs/cgroup/user/pids.max || ulimit -p 50 2>/dev/null || ulimit -u 50\n",
             "fallocate -l $((($4 - 102400) * 1024)) /.room\n",
             "printf 'vm-snapshot: ready\\n' >/dev/ttyS0\n",
         ] {

@@ -72,7 +72,7 @@ impl<D: Vm> Channel for D {
 
 /// Words before a command that is to run in a control group.
 pub fn enter_group(group: &str) -> Vec<OsString> {
-    let script = format!("echo 0 >{group}/cgroup.procs; exec \"$@\"");
+    let script = format!("{{ echo 0 >{group}/cgroup.procs; }} 2>/dev/null; exec \"$@\"");
     ["sh", "-c", &script, "sh"].map(OsString::from).to_vec()
 }
 
