@@ -1,18 +1,21 @@
 #!/bin/sh
 # What fresh machines cost, against the barest way to have the same, in turn: sandboxes against bare kernel calls, containers
 # against the engine's own commands, virtual machines from memory against a cold boot of the same image; eight side by side.
-# Prints one JSON object: medians in seconds, and what an idle instance takes of the disk. Needs jq; dockerd and qemu
-# as far as they are there. BIN: where the programs are (target/release of the checkout). DOWNSTREAM_IMAGE is an image of make-image (default: a small one of
+# Prints one JSON object: medians in seconds, and what an idle instance takes of the disk. Works in memory (/dev/shm) unless
+# TMPDIR says otherwise: ext4 is slow to make files where it has just removed many, and then a sandbox takes half as long again.
+# Needs jq; dockerd and qemu as far as they are there. BIN: where the programs are (target/release of the checkout). DOWNSTREAM_IMAGE is an image of make-image (default: a small one of
 # programs of this host), CLOUD_IMAGE one of make-image --cloud; RUNS how often (default 10; virtual machines a third of it).
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=scripts/bench/timing
+. "$here/timing"
 PATH=$PATH:/usr/sbin:/sbin
 for program in jq unshare; do
     command -v "$program" >/dev/null || { echo "vm-snapshot.sh: cannot measure: $program is not installed" >&2; exit 69; }
 done
 bin=$(cd "${BIN:-$here/../../target/release}" && pwd)
 RUNS=${RUNS:-10}
-dir=$(mktemp -d)
+dir=$(in_memory vm-snapshot)
 engine=''
 end() {
     test -z "$engine" || { kill "$engine" && wait "$engine"; } 2>/dev/null || true
@@ -20,8 +23,6 @@ end() {
 }
 trap end EXIT
 cd "$dir"
-# shellcheck source=scripts/bench/timing
-. "$here/timing"
 
 vm() { "$bin/vm-snapshot" "$@"; }
 # prints the id of the instance; by the shell itself, as jq takes longer than opening a sandbox
@@ -45,7 +46,8 @@ eight() { # open, of eight at once
     done
     # shellcheck disable=SC2086
     wait $pids
-    cat out? | jq -r .id >>opened
+    # as in open, without jq
+    sed -n 's/^  "id": "\(.*\)",$/\1/p' out? >>opened
 }
 eight_cycles() { # of eight at once
     pids=''
