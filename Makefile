@@ -63,7 +63,7 @@ ECOSYSTEM_IMAGE = scripts/make-image --extended --packages racket
 ecosystem-docker: build
 	image=$$($(ECOSYSTEM_IMAGE)) && ECOSYSTEM_MACHINE=docker tests/ecosystem/with-docker "$$image" \
 		$(CARGO) test --release --locked -p tests --test ecosystem every_sample -- --nocapture
-# a choice; on a host with ten times more work than processors a run of it went wrong once (a command ended early)
+# a choice; of three runs two went wrong (silence, a command that ended early) on a host with ten times more work than processors
 ecosystem-podman: build
 	image=$$($(ECOSYSTEM_IMAGE)) && ECOSYSTEM_MACHINE=podman \
 		ECOSYSTEM_PACKAGES=passes,compile-error,undeclared,hangs-asleep,fills-disk tests/ecosystem/with-podman "$$image" \
